@@ -7,7 +7,6 @@ joints in millimetres with the effects that move them together.
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,15 @@ from rulerlab.errors import InputError
 from rulerlab.records import DETECTED, EDITED, LOST, PREDICTED, STATUSES, Motion, Tracks
 
 TRUST = {DETECTED: 1.0, EDITED: 1.0, PREDICTED: 0.5, LOST: 0.0}
+EXACT = {"time", "position", "joint", "segment_extension"}
 POINTS = ("time", "space", "keypoint", "individual")
 PAIRS = ("time", "space", "space_pair", "keypoint", "individual")
 
 
 def _put(file: netcdf_file, name: str, dims: tuple[str, ...], values: np.ndarray, **attrs: str):
+    """A variable; positions and times are doubles, errors floats (half the size)."""
+    if values.dtype == float and name not in EXACT:
+        values = values.astype(np.float32)
     variable = file.createVariable(name, values.dtype.newbyteorder(">"), dims)
     variable[:] = values
     for key, value in attrs.items():
@@ -57,8 +60,7 @@ def write_netcdf(
 ) -> None:
     """Write tracks (pixels) and motion (millimetres) with full covariances."""
     frames, points = tracks.status.shape
-    whole = BytesIO()  # written in one go: a full disk is then one plain OSError
-    with netcdf_file(whole, "w", version=2) as file:
+    with netcdf_file(str(path), "w", version=2) as file:
         for name, size in (("time", frames), ("space_pair", 2)):
             file.createDimension(name, size)
         _put_words(file, "space", ["x", "y"])
@@ -76,8 +78,6 @@ def write_netcdf(
         file.ancillary_variables = "position_uncertainty position_covariance status"
         if frames > 1:
             file.fps = np.float64((frames - 1) / (tracks.time_s[-1] - tracks.time_s[0]))
-        file.flush()
-        Path(path).write_bytes(whole.getbuffer())
 
 
 def _put_tracks(file: netcdf_file, tracks: Tracks) -> None:
@@ -120,12 +120,16 @@ def _put_motion(file: netcdf_file, motion: Motion) -> None:
          units=unit, long_name="standard uncertainty (k=1) of segment_extension")
 
 
+def _native(values: np.ndarray) -> np.ndarray:
+    """The numbers in this machine's byte order, floats as doubles."""
+    return values.astype(float if values.dtype.kind == "f" else values.dtype.newbyteorder("="))
+
+
 def read_netcdf(path: Path) -> tuple[Tracks, Motion | None]:
-    """Tracks and motion back, as exactly as they were written."""
+    """Tracks and motion back: positions to the last digit, covariances to seven."""
     try:
         with netcdf_file(str(path), "r", mmap=False) as file:
-            data = {name: np.array(variable.data, dtype=variable.data.dtype.newbyteorder("="))
-                    for name, variable in file.variables.items()}
+            data = {name: _native(variable.data) for name, variable in file.variables.items()}
             unit = file.variables["joint"].units.decode() if "joint" in data else "mm"
         status = np.array(STATUSES)[data["status"][..., 0]]
         tracks = Tracks(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 from rulerlab.errors import InputError
 from rulerlab.records import LOST, STATUSES, LoadCurve, Motion, Tracks
 
+BLOCK = 1000  # frames that are turned into text at a time
 MISSING = {"", "nan", "na", "n/a", "null", "none"}
 
 
@@ -122,14 +124,21 @@ def _cells(values: np.ndarray, decimals: int) -> list[list[str]]:
     return [[form % value for value in column] for column in values.T.tolist()]
 
 
-def _write_columns(path: Path, header: list[str], columns: list[list[str]]) -> None:
+def _write_rows(path: Path, header: list[str], blocks: Iterable[list[list[str]]]) -> None:
+    """Write block after block of columns, so that a long run is never text in memory at once."""
     with Path(path).open("w", encoding="utf-8", newline="") as handle:
         handle.write(",".join(header) + "\n")
-        handle.writelines(",".join(row) + "\n" for row in zip(*columns, strict=True))
+        for columns in blocks:
+            handle.writelines(",".join(row) + "\n" for row in zip(*columns, strict=True))
 
 
-def _time_columns(time_s: np.ndarray) -> list[list[str]]:
-    return [[str(frame) for frame in range(len(time_s))], *_cells(time_s[:, None], 6)]
+def _blocks(frames: int) -> list[slice]:
+    return [slice(start, min(start + BLOCK, frames)) for start in range(0, frames, BLOCK)]
+
+
+def _frame_columns(time_s: np.ndarray, block: slice) -> list[list[str]]:
+    frames = [str(frame) for frame in range(block.start, block.stop)]
+    return [frames, *_cells(time_s[block, None], 6)]
 
 
 def write_tracks_csv(
@@ -139,19 +148,23 @@ def write_tracks_csv(
     sigma_mm: np.ndarray | None = None,
 ) -> None:
     """One row per frame; `position_mm` and `sigma_mm` (T, N, 2) are left empty when None."""
-    header, columns = ["frame", "time_s"], _time_columns(tracks.time_s)
+    names = ("x_px", "y_px", "sigma_x_px", "sigma_y_px",
+             "x_mm", "y_mm", "sigma_x_mm", "sigma_y_mm", "status")
+    header = [f"p{k}_{name}" for k in range(tracks.points) for name in names]
     sigma_px = tracks.sigma_px()
-    for k in range(tracks.points):
-        header += [f"p{k}_{name}" for name in (
-            "x_px", "y_px", "sigma_x_px", "sigma_y_px",
-            "x_mm", "y_mm", "sigma_x_mm", "sigma_y_mm", "status")]
-        columns += _cells(np.hstack([tracks.position_px[:, k], sigma_px[:, k]]), 4)
-        if position_mm is None or sigma_mm is None:
-            columns += [[""] * len(tracks.time_s)] * 4
-        else:
-            columns += _cells(np.hstack([position_mm[:, k], sigma_mm[:, k]]), 4)
-        columns.append(tracks.status[:, k].tolist())
-    _write_columns(path, header, columns)
+
+    def columns(block: slice) -> list[list[str]]:
+        columns = _frame_columns(tracks.time_s, block)
+        for k in range(tracks.points):
+            columns += _cells(tracks.position_px[block, k], 4) + _cells(sigma_px[block, k], 4)
+            if position_mm is None or sigma_mm is None:
+                columns += [[""] * (block.stop - block.start)] * 4
+            else:
+                columns += _cells(position_mm[block, k], 4) + _cells(sigma_mm[block, k], 4)
+            columns.append(tracks.status[block, k].tolist())
+        return columns
+
+    _write_rows(path, ["frame", "time_s", *header], map(columns, _blocks(len(tracks.time_s))))
 
 
 def _read_status(table: Table, column: str) -> np.ndarray:
@@ -205,20 +218,23 @@ def write_segments_csv(path: Path, motion: Motion, angle_deg: np.ndarray | None 
 
     A motion in pixels leaves the millimetre columns empty and appends `_px` columns.
     """
-    header, columns = ["frame", "time_s"], _time_columns(motion.time_s)
     extension, sigma = motion.extension_mm(), motion.extension_sigma_mm()
-    empty = [[""] * len(motion.time_s)] * 2
-    for s in range(extension.shape[1]):
-        values = _cells(np.stack([extension[:, s], sigma[:, s]], axis=-1), 4)
-        header += [f"s{s + 1}_extension_mm", f"s{s + 1}_sigma_mm"]
-        columns += values if motion.unit == "mm" else empty
-        if angle_deg is not None:
-            header.append(f"s{s + 1}_angle_deg")
-            columns += _cells(angle_deg[:, s, None], 3)
-        if motion.unit == "px":
-            header += [f"s{s + 1}_extension_px", f"s{s + 1}_sigma_px"]
-            columns += values
-    _write_columns(path, header, columns)
+    in_mm = motion.unit == "mm"
+    names = ["extension_mm", "sigma_mm", *(["angle_deg"] if angle_deg is not None else []),
+             *([] if in_mm else ["extension_px", "sigma_px"])]
+    header = [f"s{s + 1}_{name}" for s in range(extension.shape[1]) for name in names]
+
+    def columns(block: slice) -> list[list[str]]:
+        columns = _frame_columns(motion.time_s, block)
+        for s in range(extension.shape[1]):
+            values = _cells(np.stack([extension[block, s], sigma[block, s]], axis=-1), 4)
+            columns += values if in_mm else [[""] * (block.stop - block.start)] * 2
+            if angle_deg is not None:
+                columns += _cells(angle_deg[block, s, None], 3)
+            columns += [] if in_mm else values
+        return columns
+
+    _write_rows(path, ["frame", "time_s", *header], map(columns, _blocks(len(motion.time_s))))
 
 
 def read_segments_csv(path: Path) -> Segments:
@@ -252,9 +268,9 @@ def write_load_curve(folder: Path, curve: LoadCurve, *, name: str = "load_curve"
     sigma = np.sqrt(np.diagonal(curve.covariance))
     depth = [str(l) for l in range(len(sigma))]  # noqa: E741 - l is the field's index
     columns = [depth, *([f"{value:.9g}" for value in part] for part in (curve.remaining, sigma))]
-    _write_columns(folder / f"{name}.csv", ["l", "remaining", "sigma"], columns)
+    _write_rows(folder / f"{name}.csv", ["l", "remaining", "sigma"], [columns])
     covariance = [[f"{value:.12g}" for value in column] for column in curve.covariance.T]
-    _write_columns(folder / f"{name}_cov.csv", ["l", *depth], [depth, *covariance])
+    _write_rows(folder / f"{name}_cov.csv", ["l", *depth], [[depth, *covariance]])
     meaning = {key: getattr(curve, key) for key in ("source", "unit", "quantity", "label")}
     shape = {key: None if value != value else value for key, value in shape_numbers(curve).items()}
     text = json.dumps({"schema_version": 1} | meaning | shape, indent=2, ensure_ascii=False)
