@@ -120,7 +120,8 @@ def _round_spots(frame: Frame, number: int) -> list[tuple[float, ...]]:
                 number, np.median(patch_u[core]), np.median(patch_v[core]), area,
                 *centres[k], np.median(u[ring][outside]), np.median(v[ring][outside]), level,
             )
-            found[(round(centres[k][0] / 6), round(centres[k][1] / 6))] = spot  # steepest level wins
+            place = tuple(int(c) for c in np.round(centres[k] / 6))
+            found[place] = spot  # the steepest level wins
     return list(found.values())
 
 
