@@ -47,6 +47,7 @@ class Spots:
     colour: np.ndarray  # (n,) index of the mark's colour (tags: their id)
     radius_px: np.ndarray  # (n,)
     clear: np.ndarray  # (n,) share of the outline that is seen, 0..1
+    sharp: np.ndarray  # (n,) steepness of the outline, in contrasts per px
 
     def __len__(self) -> int:
         return len(self.position_px)
@@ -188,7 +189,7 @@ def centre_spots(
     count = len(centre)
     if not count:
         empty = np.zeros(0)
-        return Spots(np.zeros((0, 2)), np.zeros((0, 2, 2)), empty.astype(int), empty, empty)
+        return Spots(np.zeros((0, 2)), np.zeros((0, 2, 2)), empty.astype(int), empty, empty, empty)
     centre, radius = centre.astype(float), radius.astype(float)
     colour_slope = _colour_slope(frame, look, colour)
     for _ in range(2):
@@ -202,7 +203,7 @@ def centre_spots(
         np.concatenate([weight, LUMA * luma_weight], 1),
     )
     centre, radius = _moved(centre, radius, parameters)
-    return Spots(centre, covariance, colour, radius, clear)
+    return Spots(centre, covariance, colour, radius, clear, weight.mean(1))
 
 
 def _reach(radius: np.ndarray) -> float:

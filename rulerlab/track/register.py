@@ -40,6 +40,19 @@ class View:
         rays = self.camera.undistort(position_px)
         return _meet_plane(rays, self.rotation, self.shift_mm, height_mm)
 
+    def to_px(self, position_mm: np.ndarray, height_mm: np.ndarray) -> np.ndarray:
+        """Pixels of points on the board (T, N, 2) at their heights above it; inverse of to_mm."""
+        if self.camera is None:
+            return _apply(np.linalg.inv(self.homography), position_mm)
+        height = np.broadcast_to(height_mm, position_mm.shape[:-1])
+        world = np.concatenate([position_mm, height[..., None]], -1)
+        frames = len(position_mm)
+        turned = np.einsum("tab,tnb->tna", np.broadcast_to(self.rotation, (frames, 3, 3)), world)
+        seen = turned + np.broadcast_to(self.shift_mm, (frames, 3))[:, None, :]
+        seen = np.where(np.isfinite(seen), seen, 1.0)
+        pixels = self.camera.project(seen, np.zeros(3), np.zeros(3))
+        return np.where(np.isfinite(position_mm), pixels, np.nan)
+
     def jacobian(self, position_px: np.ndarray, height_mm: np.ndarray) -> np.ndarray:
         """d mm / d px, (T, N, 2, 2)."""
         columns = [
