@@ -180,7 +180,11 @@ def _drop_strangers(position, plane, lengths, covariance_px) -> None:
 
 
 def _scale(measured, followed, position, plane, jacobian, lengths, view) -> float:
-    """How much larger the true errors are than those of the fits."""
+    """How much larger the true errors are than those of the fits.
+
+    The chain's own scatter and what is usual for such marks are both known to within a third, so
+    their geometric mean is taken; where the chain can't tell, the usual value stands.
+    """
     usual = USUAL[measured.marks]
     seen = np.where(np.isfinite(position[..., :1, None]), followed.covariance_px, np.nan)
     covariance = seen + (FLOOR_PX / usual) ** 2 * np.eye(2)
@@ -189,4 +193,4 @@ def _scale(measured, followed, position, plane, jacobian, lengths, view) -> floa
         found = strain_scale(plane, lengths, jacobian, covariance)
     elif followed.kind == "blocks":
         found = rail_scale(plane, jacobian, covariance)
-    return usual if found is None else float(np.clip(found, 1.0, 12.0))
+    return usual if found is None else float(np.sqrt(usual * np.clip(found, 0.3, 60.0)))

@@ -65,16 +65,23 @@ def learn_look(frames: Sequence[Frame], colours: Sequence[MarkColour]) -> Look:
     """What sets the dots of a clip apart, and where its encoder put the chroma samples.
 
     H.264 has two habits (chroma on even luma columns, or between two columns) and rarely says
-    which; the one under which colour edges and luma edges of the dots agree is right.
+    which; the one that puts colour outlines where the luma outlines are is right.
     """
     looks = [Look(colours, _contrast(frames, colours, siting), siting) for siting in (0.0, 0.5)]
-    return min(looks, key=lambda look: _misfit(frames, look))
+    return min(looks, key=lambda look: _misfit_px(frames, look))
 
 
-def _misfit(frames: Sequence[Frame], look: Look) -> float:
-    found = [find_spots(frame, look).covariance_px for frame in frames]
-    trace = np.concatenate([c[:, 0, 0] + c[:, 1, 1] for c in found])
-    return float(np.median(trace)) if len(trace) else np.inf
+def _misfit_px(frames: Sequence[Frame], look: Look) -> float:
+    """How far luma outlines lie to one side of colour outlines, on average."""
+    aside = []
+    for frame in frames:
+        spots = find_spots(frame, look)
+        shifts = []
+        for slope in (_luma_slope(frame), _colour_slope(frame, look, spots.colour)):
+            edge, weight = _edges(slope, spots.position_px, spots.radius_px, 2.0)
+            shifts.append(_fit_outline(edge, weight)[0][:, 0])
+        aside += list(shifts[0] - shifts[1])
+    return abs(float(np.median(aside))) if aside else np.inf
 
 
 def _rough_spots(frame: Frame, colour: MarkColour) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""From spots to points: how many there are, in which order, and which spot is which in each frame."""
+"""From spots to points: how many, in which order, and which spot is which in each frame."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def _follow_tags(measured: Measured, rig: Rig) -> Followed:
             raise InputError(f"tags {unseen} of marks.ids are in no frame; seen are {ids.tolist()}")
         chain = np.array(rig.marks.ids)
     else:
-        chain = ids
+        chain = _tags_of_chain(own, ids, rig, notes)
     if rig.points is not None and len(chain) != rig.points:
         raise InputError(
             f"rig.toml says points = {rig.points}, but {len(chain)} tags are in view "
@@ -230,6 +230,27 @@ def _follow_tags(measured: Measured, rig: Rig) -> Followed:
     if not rig.marks.ids:
         followed = _order_tags(followed, rig, chain)
     return followed
+
+
+def _tags_of_chain(own: list[np.ndarray], ids: np.ndarray, rig: Rig, notes: list) -> np.ndarray:
+    """The tags on the rail, when others that no rig.toml explains lie beside it."""
+    if rig.reference.tags_mm or len(ids) < 6:
+        return ids
+    rows = np.concatenate(own)
+    middle = np.array([np.median(rows[rows[:, 5] == i, :2], axis=0) for i in ids], float)
+    size = np.median(rows[:, 6])
+    best = np.zeros(len(ids), bool)
+    for a in range(len(ids)):
+        for b in range(a):
+            along = middle[a] - middle[b]
+            normal = np.array([-along[1], along[0]]) / max(np.linalg.norm(along), 1e-9)
+            on_line = np.abs((middle - middle[a]) @ normal) < size
+            if on_line.sum() > best.sum():
+                best = on_line
+    if best.sum() < 4 or best.all():
+        return ids
+    notes.append(f"tags {ids[~best].tolist()} lie beside the rail and are left out")
+    return ids[best]
 
 
 def _order_tags(followed: Followed, rig: Rig, chain: np.ndarray) -> Followed:

@@ -1,4 +1,4 @@
-"""Points that were not seen: filled from the chain and from time, with the larger error they have."""
+"""Points that were not seen: filled from the chain and from time, with the error they have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a frame what it claims to be? Duplicates, ghosts, blur and gaps in time, before any physics."""
+"""Is a frame what it claims to be? Duplicates, ghosts and gaps in time, before any physics."""
 
 from __future__ import annotations
 

@@ -146,6 +146,9 @@ class _Follower:
         normal = np.array([-axis[1], axis[0]]) / np.linalg.norm(axis)
         off = np.abs((spots[order] - self.position[0]) @ normal) if len(order) else np.zeros(0)
         stray = off > 0.35 * self.size
+        fitting = ~stray & (colours[order] == self.colour[0]) if len(order) else stray
+        if fitting.sum() == len(predicted) and len(set(self.colour.tolist())) == 1:
+            return order[fitting]  # as many spots on the rail as blocks: no doubt is left
         away = np.where(stray[None, :], FAR, away)
         count, own = away.shape
         unused = np.where(stray, 0.0, UNUSED)

@@ -66,12 +66,17 @@ def _first_frames(frames: Iterator[Frame]) -> list[Frame]:
 
 
 def _kind_of_marks(first: list[Frame], rig: Rig) -> str:
-    """Tags beyond those of the reference mean a rig with tags; else dots are looked for."""
-    reference = set(rig.reference.tags_mm)
+    """Tags beyond those of the reference mean a rig with tags; else dots are looked for.
+
+    Up to four tags beside coloured dots are a reference that rig.toml does not list.
+    """
     found = set()
     for frame in (first[0], first[-1]):
         found |= set(find_tags(frame.luma, rig.marks.dictionary, enlarge=2).ids.tolist())
-    return "tags" if len(found - reference) >= 3 else "dots"
+    own = len(found - set(rig.reference.tags_mm))
+    if own >= 3 and (own > 4 or not find_colours(first[::6], wanted=rig.marks.colours)):
+        return "tags"
+    return "dots"
 
 
 def _learn_dots(

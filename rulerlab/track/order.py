@@ -89,7 +89,8 @@ def _full_section(points: np.ndarray, along: np.ndarray, colour: np.ndarray) -> 
         a, b = order[:-skip], order[skip:]
         gaps.append(np.linalg.norm(points[a] - points[b], axis=-1))
     gap = np.concatenate(gaps)
-    weight = np.concatenate([np.full(len(g), w) for g, w in zip(gaps, (1.0, 0.5, 0.5), strict=True)])
+    shares = zip(gaps, (1.0, 0.5, 0.5), strict=True)
+    weight = np.concatenate([np.full(len(g), share) for g, share in shares])
     long = gap > 0.3 * gap.max()
     near = np.abs(np.log(gap[:, None] / gap[None, :])) < 0.05
     score = (near * weight).sum(1) * long

@@ -28,6 +28,9 @@ class Tags:
     covariance_px: np.ndarray  # (n, 2, 2) of the centre, from the line fits
 
 
+_NO_TAGS = Tags(np.zeros(0, int), np.zeros((0, 4, 2)), np.zeros((0, 2)), np.zeros((0, 2, 2)))
+
+
 @cache
 def _detector(dictionary: str) -> cv2.aruco.ArucoDetector:
     number = getattr(cv2.aruco, dictionary, None)
@@ -35,7 +38,9 @@ def _detector(dictionary: str) -> cv2.aruco.ArucoDetector:
         raise InputError(f"marks.dictionary: {dictionary!r} is not a dictionary of cv2.aruco")
     parameters = cv2.aruco.DetectorParameters()
     parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_NONE
-    parameters.adaptiveThreshWinSizeStep = 10
+    parameters.adaptiveThreshWinSizeMin, parameters.adaptiveThreshWinSizeMax = 5, 45
+    parameters.adaptiveThreshWinSizeStep = 8
+    parameters.perspectiveRemoveIgnoredMarginPerCell = 0.3  # read the middle of blurred modules
     return cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(number), parameters)
 
 
@@ -57,7 +62,7 @@ def find_tags(luma: np.ndarray, dictionary: str, *, enlarge: int = 1) -> Tags:
         seen = cv2.resize(luma, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_CUBIC)
     corners, ids, _ = _detector(dictionary).detectMarkers(seen)
     if ids is None or not len(corners):
-        return Tags(np.zeros(0, int), np.zeros((0, 4, 2)), np.zeros((0, 2)), np.zeros((0, 2, 2)))
+        return _NO_TAGS
     ids = np.ravel(ids).astype(int)
     quads = np.reshape(np.array(corners, float), (-1, 4, 2))
     quads = (quads + 0.5) / enlarge - 0.5
@@ -187,50 +192,74 @@ class TagFollower:
     def __init__(self, dictionary: str):
         self.dictionary = dictionary
         self._corner: dict[int, np.ndarray] = {}
+        self._picture: dict[int, np.ndarray] = {}
+        self._unseen: dict[int, int] = {}
         self._frames = 0
 
     def observe(self, luma: np.ndarray) -> Tags:
         """The tags of the next picture."""
-        if self._frames % 30 == 0 and self._frames <= 300 or not self._corner:
-            for tags in (
-                find_tags(luma, self.dictionary), find_tags(luma, self.dictionary, enlarge=2)
-            ):
+        if self._frames in (0, 15, 60, 150, 300) or not self._corner:
+            both = [find_tags(luma, self.dictionary)]
+            if self._frames == 0 or len(both[0].ids) < len(self._corner):
+                both.append(find_tags(luma, self.dictionary, enlarge=2))
+            for tags in both:
                 for tag, corner in zip(tags.ids, tags.corner_px, strict=True):
                     self._corner.setdefault(int(tag), corner)
         self._frames += 1
         ids = np.array(sorted(self._corner), int)
         if not len(ids):
-            return find_tags(luma[:2, :2], self.dictionary)
+            return _NO_TAGS
         guess = np.array([self._corner[i] for i in ids])
         tags = follow_tags(luma, ids, guess, self.dictionary)
         lost = [int(i) for i in ids if i not in tags.ids]
         if lost:
-            tags = self._look_again(luma, tags, lost)
-        for tag, corner in zip(tags.ids, tags.corner_px, strict=True):
-            self._corner[int(tag)] = corner
+            tags = _joined([tags, *(self._look_again(luma, tag) for tag in lost)])
+        self._remember(luma, tags)
         return tags
 
-    def _look_again(self, luma: np.ndarray, tags: Tags, lost: list[int]) -> Tags:
-        """Shift the lost ones with the tags that were followed, then search around them."""
-        known = np.array([self._corner[int(i)].mean(0) for i in tags.ids]).reshape(-1, 2)
-        drift = np.median(tags.centre_px - known, axis=0) if len(known) else np.zeros(2)
-        found = [tags]
-        for tag in lost:
-            guess = self._corner[tag] + drift
-            again = follow_tags(luma, np.array([tag]), guess[None], self.dictionary)
-            if not len(again.ids):
-                again = self._search(luma, tag, guess)
-            found.append(again)
-        return Tags(*(np.concatenate([getattr(t, name) for t in found])
-                      for name in ("ids", "corner_px", "centre_px", "covariance_px")))
+    def _remember(self, luma: np.ndarray, tags: Tags) -> None:
+        for tag in self._corner:
+            self._unseen[tag] = self._unseen.get(tag, 0) + 1
+        for tag, corner in zip(tags.ids, tags.corner_px, strict=True):
+            self._corner[int(tag)], self._unseen[int(tag)] = corner, 0
+            low, high = _box(corner, 0.1, luma.shape)
+            if self._frames % 8 == 1 or int(tag) not in self._picture:
+                self._picture[int(tag)] = luma[low[1] : high[1], low[0] : high[0]].copy()
 
-    def _search(self, luma: np.ndarray, tag: int, guess: np.ndarray) -> Tags:
-        size = float(np.ptp(guess, axis=0).max())
-        low = np.maximum(guess.min(0) - 1.2 * size, 0).astype(int)
-        high = np.ceil(guess.max(0) + 1.2 * size).astype(int)
-        window = np.ascontiguousarray(luma[low[1] : high[1], low[0] : high[0]])
-        near = find_tags(window, self.dictionary, enlarge=2 if size < 48 else 1) \
-            if min(window.shape) > 16 else find_tags(luma[:2, :2], self.dictionary)
+    def _look_again(self, luma: np.ndarray, tag: int) -> Tags:
+        """A tag that jumped: match its picture around its last place, else read it anew."""
+        unseen = self._unseen.get(tag, 0)
+        if unseen > 5 and unseen % 5:  # covered by a hand, most likely: look now and then
+            return _NO_TAGS
+        corner, picture = self._corner[tag], self._picture.get(tag)
+        low, high = _box(corner, 0.8 + 0.2 * min(unseen, 5), luma.shape)
+        window = luma[low[1] : high[1], low[0] : high[0]]
+        if picture is not None and np.all(np.array(window.shape) >= picture.shape):
+            match = cv2.matchTemplate(window, picture, cv2.TM_CCOEFF_NORMED)
+            _, best, _, place = cv2.minMaxLoc(match)
+            if best > 0.6:
+                last, _ = _box(corner, 0.1, luma.shape)
+                moved = corner + (low + place - last)
+                again = follow_tags(luma, np.array([tag]), moved[None], self.dictionary)
+                if len(again.ids):
+                    return again
+        if min(window.shape) < 16:
+            return _NO_TAGS
+        small = np.ptp(corner, axis=0).max() < 48
+        near = find_tags(np.ascontiguousarray(window), self.dictionary, enlarge=2 if small else 1)
         keep = near.ids == tag
         return Tags(near.ids[keep], near.corner_px[keep] + low, near.centre_px[keep] + low,
                     near.covariance_px[keep])
+
+
+def _joined(parts: list[Tags]) -> Tags:
+    return Tags(*(np.concatenate([getattr(part, name) for part in parts])
+                  for name in ("ids", "corner_px", "centre_px", "covariance_px")))
+
+
+def _box(corner: np.ndarray, margin: float, shape: tuple[int, ...]):
+    """Corners (x, y) of the window around a tag, `margin` tag sizes wider on each side."""
+    size = np.ptp(corner, axis=0).max()
+    low = np.maximum(np.floor(corner.min(0) - margin * size), 0).astype(int)
+    high = np.ceil(corner.max(0) + margin * size).astype(int) + 1
+    return low, np.minimum(high, [shape[1], shape[0]])
