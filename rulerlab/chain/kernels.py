@@ -23,7 +23,9 @@ from numba.extending import intrinsic
 LANES = 32
 f4, i4, u4, u8 = np.float32, np.int32, np.uint32, np.uint64
 NOISE_ROWS = 6  # four words of the stream, two normals
-ROWS = 9  # coefficients: springs, friction, kick amplitudes, a one, dt/damping or dt/mass, brake
+# Coefficients of a lane: springs, friction, kick amplitudes, a one, dt/damping or dt/mass, brake;
+# `advance` wants springs and friction (and overdamped kicks) multiplied by MOVE already.
+ROWS = 9
 K_LEFT, K_RIGHT, MU_RIGHT, MU_LEFT, NOISE, COMMON, UNIT, MOVE, BRAKE = range(ROWS)
 
 
@@ -73,15 +75,17 @@ def float_word(_context, value):
     return _bits(types.float32, types.uint32, ir.IntType(32))
 
 
-def _fit(function, low: float, high: float, degree: int) -> tuple:
+def polynomial(function, low: float, high: float, degree: int) -> tuple:
     """Near-minimax polynomial: least squares at Chebyshev points, lowest power first."""
     x = low + (high - low) * (np.cos(np.pi * (np.arange(4000) + 0.5) / 4000) + 1) / 2
     return tuple(f4(c) for c in np.polynomial.polynomial.polyfit(x, function(x), degree))
 
 
-L0, L1, L2, L3, L4, L5, L6, L7, L8 = _fit(lambda m: np.log1p(m) / m, 0.5**0.5 - 1, 2**0.5 - 1, 8)
-S0, S1, S2, S3 = _fit(lambda q: np.sin(2 * np.pi * np.sqrt(q)) / np.sqrt(q), 0, 1 / 64, 3)
-C0, C1, C2, C3, C4 = _fit(lambda q: np.cos(2 * np.pi * np.sqrt(q)), 0, 1 / 64, 4)
+L0, L1, L2, L3, L4, L5, L6, L7, L8 = polynomial(
+    lambda m: np.log1p(m) / m, 0.5**0.5 - 1, 2**0.5 - 1, 8
+)
+S0, S1, S2, S3 = polynomial(lambda q: np.sin(2 * np.pi * np.sqrt(q)) / np.sqrt(q), 0, 1 / 64, 3)
+C0, C1, C2, C3, C4 = polynomial(lambda q: np.cos(2 * np.pi * np.sqrt(q)), 0, 1 / 64, 4)
 LOG2, HALF_ROOT = f4(math.log(2)), i4(0x3F3504F3)  # bits of sqrt(1/2)
 TO_UNIT, HALF_STEP, TO_OCTANT = f4(2.0**-31), f4(2.0**-32), f4(2.0**-34)
 ONE, MINUS_TWO = f4(1), f4(-2)
@@ -186,7 +190,7 @@ def creep(out, x, width, rows, noise, row, level, amplitude):
             to_right = force - rows[c + u8(MU_RIGHT * LANES) + j]
             to_left = force + rows[c + u8(MU_LEFT * LANES) + j]
             net = (to_right if to_right > zero else zero) + (to_left if to_left < zero else zero)
-            out[mid + j] = fma(rows[c + u8(MOVE * LANES) + j], net, here)
+            out[mid + j] = here + net
 
 
 @compiled
@@ -205,12 +209,12 @@ def creep_static(out, x, v, width, rows, noise, row, level, amplitude, ratio):
             stuck = v[at] == 0 and -ratio * mu_left <= force <= ratio * mu_right
             net = max(force - mu_right, zero) + min(force + mu_left, zero)
             v[at] = zero if stuck else net
-            out[at + width] = fma(rows[c + MOVE * LANES + j], v[at], here)
+            out[at + width] = here + v[at]
 
 
 @compiled
-def swing(x, v, width, rows, noise, row, level, amplitude, table, ratio):
-    """New velocities of the second order: kick, spring, friction that really sticks, damping.
+def swing(out, x, v, width, rows, noise, row, level, amplitude, table, ratio, dt):
+    """One step of the second order: kick, spring, friction that really sticks, damping, move.
 
     v <- soft(v + dt/m force + kick, friction dt/m) / (1 + damping dt/m): friction is implicit, so
     a block that can't overcome it stops within the step (proximal step of Coulomb's law).
@@ -226,24 +230,18 @@ def swing(x, v, width, rows, noise, row, level, amplitude, table, ratio):
             here, before = x[mid + j], v[left + j]
             spring = (rows[c + u8(K_RIGHT * LANES) + j] * (x[right + j] - here)
                       - rows[c + u8(K_LEFT * LANES) + j] * (here - x[left + j]))
-            per_mass = rows[c + u8(MOVE * LANES) + j]
-            push = fma(per_mass, spring, before - table)
+            push = spring + (before - table)
             push = fma(amplitude * rows[k + j], word_float(noise[n + j]), push)
-            hold_right = per_mass * rows[c + u8(MU_RIGHT * LANES) + j]
-            hold_left = per_mass * rows[c + u8(MU_LEFT * LANES) + j]
+            hold_right = rows[c + u8(MU_RIGHT * LANES) + j]
+            hold_left = rows[c + u8(MU_LEFT * LANES) + j]
             to_right, to_left = push - hold_right, push + hold_left
             net = (to_right if to_right > zero else zero) + (to_left if to_left < zero else zero)
             if sticky:
                 inside = (push <= ratio * hold_right) & (push >= -ratio * hold_left)
                 net = zero if (before == zero) & inside else net
-            v[left + j] = net * rows[c + u8(BRAKE * LANES) + j]
-
-
-@compiled
-def glide(x, v, width, dt):
-    """Positions after one step at the new velocities."""
-    for j in range(v.size):
-        x[u8(width) + u8(j)] = fma(dt, v[u8(j)], x[u8(width) + u8(j)])
+            net = net * rows[c + u8(BRAKE * LANES) + j]
+            v[left + j] = net
+            out[mid + j] = fma(dt, net, here)
 
 
 class Tile(NamedTuple):
@@ -299,25 +297,28 @@ def advance(tile, law, pull, table, first, steps):
         if law.common:
             share(tile.shared, tile.common, row, width)
             mix(tile.noise, row, tile.shared, tile.rows, law.independent)
-        for w in range(width):
-            x[w] = kind(0)
-            end = kind(pull[s])
-            if law.force:
+        end = kind(pull[s])
+        if law.force:
+            for w in range(width):
                 lane = last - width + w
-                spring = (lane // LANES * ROWS + K_RIGHT) * LANES + lane % LANES
-                end = x[last + w] + end / tile.rows[spring]
-            x[last + width + w] = end
-        amplitude = kind(law.kick * math.exp(-law.decay * s))
+                at = lane // LANES * ROWS * LANES + lane % LANES
+                spring = tile.rows[at + K_RIGHT * LANES] / tile.rows[at + MOVE * LANES]
+                x[last + width + w] = x[last + w] + end / spring
+        else:
+            for w in range(width):
+                x[u8(last + width) + u8(w)] = end
+        amplitude = kind(law.kick)
+        if law.decay > 0:
+            amplitude = kind(law.kick * math.exp(-law.decay * s))
         if law.inertia:
             push = kind(table[s] * law.dt) if table.size else kind(0)
-            swing(x, tile.v, width, tile.rows, tile.noise, row, level, amplitude, push, ratio)
-            glide(x, tile.v, width, kind(law.dt))
+            swing(spare, x, tile.v, width, tile.rows, tile.noise, row, level, amplitude, push,
+                  ratio, kind(law.dt))
+        elif law.static_ratio > 1:
+            creep_static(spare, x, tile.v, width, tile.rows, tile.noise, row, level, amplitude,
+                         ratio)
         else:
-            if law.static_ratio > 1:
-                creep_static(spare, x, tile.v, width, tile.rows, tile.noise, row, level,
-                             amplitude, ratio)
-            else:
-                creep(spare, x, width, tile.rows, tile.noise, row, level, amplitude)
-            x, spare = spare, x
-    if steps % 2 and not law.inertia:
+            creep(spare, x, width, tile.rows, tile.noise, row, level, amplitude)
+        x, spare = spare, x
+    if steps % 2:
         tile.x[:] = tile.spare

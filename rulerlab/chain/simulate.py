@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ def streams(seed: int, chain: np.ndarray, block: np.ndarray) -> np.ndarray:
     return np.stack([key & low, key >> shift, more & low, more >> shift]).astype(np.uint32)
 
 
-def _chunked(rows: np.ndarray, height: int) -> np.ndarray:
+def chunked(rows: np.ndarray, height: int) -> np.ndarray:
     """(R, N) laid out as (N / LANES, height, LANES), flat; missing rows and lanes are 0."""
     lanes = -(-rows.shape[1] // LANES) * LANES
     full = np.zeros((height, lanes), rows.dtype)
@@ -46,8 +46,8 @@ def _chunked(rows: np.ndarray, height: int) -> np.ndarray:
     return np.ascontiguousarray(full.reshape(height, -1, LANES).swapaxes(0, 1)).ravel()
 
 
-def _coefficients(model: ChainModel, width: int, vary: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Coefficients of every lane, (ROWS, blocks x width), in float64."""
+def coefficients(model: ChainModel, width: int, vary: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Coefficients of every lane, (ROWS, blocks x width), in float64, not yet times MOVE."""
 
     def of(name: str) -> np.ndarray:
         if name in vary:
@@ -70,25 +70,43 @@ def _coefficients(model: ChainModel, width: int, vary: Mapping[str, np.ndarray])
     return rows.reshape(ROWS, -1)
 
 
+def _per_step(rows: np.ndarray, inertia: bool) -> np.ndarray:
+    """Forces turned into the change that they make in one step."""
+    forces = [kernels.K_LEFT, kernels.K_RIGHT, kernels.MU_RIGHT, kernels.MU_LEFT]
+    if not inertia:
+        forces += [kernels.NOISE, kernels.COMMON]
+    scaled = rows.copy()
+    scaled[forces] *= rows[kernels.MOVE]
+    return scaled
+
+
 def _present(model: ChainModel, vary: Mapping[str, np.ndarray], name: str) -> bool:
     return bool(np.max(vary.get(name, getattr(model, name))) > 0)
 
 
 def new_tile(
-    model: ChainModel, chains: np.ndarray, seed: int, kind: type, vary: Mapping[str, np.ndarray]
+    model: ChainModel,
+    chains: np.ndarray,
+    seed: int | None,
+    kind: type,
+    vary: Mapping[str, np.ndarray],
 ) -> Tile:
-    """Chains at rest with all blocks at the wall; `vary` holds values for each of them."""
+    """Chains at rest with all blocks at the wall; `vary` holds values for each of them.
+
+    Without a seed the random streams are left out.
+    """
     width, blocks = len(chains), model.blocks
-    rows = _chunked(_coefficients(model, width, vary).astype(kind), ROWS)
+    scaled = _per_step(coefficients(model, width, vary), model.second_order)
+    rows = chunked(scaled.astype(kind), ROWS)
     lanes = rows.size // ROWS
     block, chain = np.repeat(np.arange(blocks), width), np.tile(chains, blocks)
     banded, shared = model.noise_bandwidth > 0, _present(model, vary, "common_noise")
     noise = np.zeros(lanes * NOISE_ROWS, np.uint32)
-    if _present(model, vary, "noise"):
-        noise = _chunked(streams(seed, chain, block), NOISE_ROWS)
+    if seed is not None and _present(model, vary, "noise"):
+        noise = chunked(streams(seed, chain, block), NOISE_ROWS)
     common = np.zeros(NOISE_ROWS * LANES, np.uint32)
-    if shared:
-        common = _chunked(streams(seed, chains, np.full(width, COMMON_STREAM)), NOISE_ROWS)
+    if seed is not None and shared:
+        common = chunked(streams(seed, chains, np.full(width, COMMON_STREAM)), NOISE_ROWS)
     return Tile(
         x=np.zeros(lanes + 2 * width, kind), spare=np.zeros(lanes + 2 * width, kind),
         v=np.zeros(lanes, kind), noise=noise, rows=rows,
@@ -118,7 +136,7 @@ def _precision(precision: str) -> type:
     return np.float32 if precision == "single" else np.float64
 
 
-def _checked(model: ChainModel, vary: Mapping[str, np.ndarray], chains: int, steps: int) -> None:
+def check(model: ChainModel, vary: Mapping[str, np.ndarray], chains: int, steps: int) -> None:
     if steps < 1 or chains < 1:
         raise UsageError(f"{steps} steps of {chains} chains; both must be at least 1")
     for name, values in vary.items():
@@ -130,9 +148,19 @@ def _checked(model: ChainModel, vary: Mapping[str, np.ndarray], chains: int, ste
         replace(model, **{name: float(extreme(values))})  # the model's own checks
 
 
+def looks(steps: int, snapshots: int | Sequence[int]) -> np.ndarray:
+    """Step numbers at which positions are kept."""
+    if isinstance(snapshots, int):
+        return np.linspace(0, steps, snapshots + 1)[1:].astype(int)
+    moments = np.asarray(snapshots, int)
+    if not len(moments) or moments[0] < 0 or moments[-1] > steps or (np.diff(moments) < 0).any():
+        raise UsageError(f"snapshots must rise within the {steps} steps")
+    return moments
+
+
 def tile_width(blocks: int) -> int:
     """Chains that fit side by side in the fastest cache."""
-    return max(1, min(64, 336 // blocks))
+    return max(1, min(64, 448 // blocks))
 
 
 def run_profiles(
@@ -144,23 +172,24 @@ def run_profiles(
     seed: int = 0,
     first_chain: int = 0,
     vary: Mapping[str, np.ndarray] | None = None,
-    snapshots: int = 1,
+    snapshots: int | Sequence[int] = 1,
     precision: str = "double",
     threads: int | None = None,
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Block positions of many independent chains, tile after tile as they are done.
 
-    Yields (which chains, positions (chains of the tile, snapshots, L)); the snapshots are evenly
-    spaced in time, the last one is the end. Only a few tiles are in memory at a time. `vary` gives
-    values for each chain, (chains,) or (L, chains), of any of VARIED. Path number c depends on
-    `seed` and `first_chain` + c only: not on threads, tile or batch.
+    Yields (which chains, positions (chains of the tile, S, L)); `snapshots` is a number of evenly
+    spaced ones, the last at the end, or the rising step numbers to look at. Only a few tiles are
+    in memory at a time. `vary` gives values for each chain, (chains,) or (L, chains), of any of
+    VARIED. Path number c depends on `seed` and `first_chain` + c only: not on threads, tile or
+    batch.
 
     Raises UsageError if a value, or the number of values, can't be simulated.
     """
     vary, kind = dict(vary or {}), _precision(precision)
-    _checked(model, vary, chains, steps)
+    check(model, vary, chains, steps)
     pull, table = drive.sampled(model.dt, steps), drive.sampled_table(model.dt, steps)
-    moments = np.linspace(0, steps, snapshots + 1).astype(int)
+    moments = looks(steps, snapshots)
     width = tile_width(model.blocks)
 
     def work(which: slice) -> tuple[slice, np.ndarray]:
@@ -168,9 +197,11 @@ def run_profiles(
         chain = np.arange(which.start, which.stop)
         tile = new_tile(model, chain + first_chain, seed, kind, own)
         law = law_of(model, drive, len(chain), own)
-        shots = np.empty((len(chain), snapshots, model.blocks), kind)
-        for shot, (start, stop) in enumerate(zip(moments[:-1], moments[1:], strict=True)):
-            advance(tile, law, pull, table, start, stop - start)
+        shots = np.empty((len(chain), len(moments), model.blocks), kind)
+        done = 0
+        for shot, moment in enumerate(moments):
+            advance(tile, law, pull, table, done, moment - done)
+            done = moment
             inner = tile.x[len(chain) : (model.blocks + 1) * len(chain)]
             shots[:, shot] = inner.reshape(model.blocks, -1).T
         return which, shots
@@ -195,8 +226,9 @@ def final_profiles(
 
     The knobs are those of `run_profiles`.
     """
-    snapshots, chains = knobs.get("snapshots", 1), knobs.get("chains", 1)
-    profiles = np.empty((chains, snapshots, model.blocks))
+    chains = knobs.get("chains", 1)
+    shots = len(looks(steps, knobs.get("snapshots", 1)))
+    profiles = np.empty((chains, shots, model.blocks))
     for which, shots in run_profiles(model, drive, steps, **knobs):
         profiles[which] = shots
         if progress is not None:
@@ -249,7 +281,7 @@ def simulate(
     Replays path number `chain` of `run_profiles` with the same seed, bit for bit.
     """
     kind = _precision(precision)
-    _checked(model, {}, 1, steps)
+    check(model, {}, 1, steps)
     if every < 1:
         raise UsageError(f"every {every}-th step can't be kept; at least 1")
     pull, table = drive.sampled(model.dt, steps), drive.sampled_table(model.dt, steps)
