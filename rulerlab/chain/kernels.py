@@ -146,30 +146,32 @@ def band(noise, row, memory, filter_):
 
 
 @compiled
-def share(flat, common, row, width):
-    """Spread the normals of one row, one per chain, over all blocks of the chains."""
-    for chain in range(width):
-        at = (chain // LANES * NOISE_ROWS + row) * LANES + chain % LANES
-        flat[chain] = word_float(common[at])
-    for block in range(1, flat.size // width):
-        at = u8(block * width)
-        for chain in range(width):
-            flat[at + u8(chain)] = flat[u8(chain)]
+def spread(noise, row, common, width):
+    """Give every lane the normal that its chain drew for all its blocks."""
+    aligned, wide = width % LANES == 0, width // LANES
+    for chunk in range(noise.size // (NOISE_ROWS * LANES)):
+        at = u8((chunk * NOISE_ROWS + row) * LANES)
+        if aligned:
+            c = u8((chunk % wide * NOISE_ROWS + row) * LANES)
+            for lane in range(LANES):
+                noise[at + u8(lane)] = common[c + u8(lane)]
+        else:
+            for lane in range(LANES):
+                chain = (chunk * LANES + lane) % width
+                place = (chain // LANES * NOISE_ROWS + row) * LANES + chain % LANES
+                noise[at + u8(lane)] = common[place]
 
 
 @compiled
-def mix(noise, row, flat, rows, independent):
-    """Replace the normals by whole kicks: own amplitude times own, common times common."""
+def mix(noise, row, shared, rows):
+    """Replace the normals by whole kicks: own amplitude times own, common times shared."""
     for chunk in range(noise.size // (NOISE_ROWS * LANES)):
-        m, at = u8(chunk * LANES), u8((chunk * NOISE_ROWS + row) * LANES)
-        c = u8(chunk * ROWS * LANES)
+        at, c = u8((chunk * NOISE_ROWS + row) * LANES), u8(chunk * ROWS * LANES)
         for lane in range(LANES):
             j = u8(lane)
-            kick = f4(rows[c + u8(COMMON * LANES) + j] * flat[m + j])
-            if independent:
-                own = rows[c + u8(NOISE * LANES) + j] * word_float(noise[at + j])
-                kick = f4(kick + f4(own))
-            noise[at + j] = float_word(kick)
+            own = rows[c + u8(NOISE * LANES) + j] * word_float(noise[at + j])
+            all_ = rows[c + u8(COMMON * LANES) + j] * word_float(shared[at + j])
+            noise[at + j] = float_word(f4(own + all_))
 
 
 @compiled
@@ -254,7 +256,7 @@ class Tile(NamedTuple):
     memory: np.ndarray  # (2 n,) of the band filter
     common: np.ndarray  # like noise, one lane per chain
     common_memory: np.ndarray
-    shared: np.ndarray  # (n,) common normals on every lane
+    shared: np.ndarray  # like noise, the common normals on every lane
     rows: np.ndarray  # (n / LANES x ROWS x LANES,) coefficients of every lane
 
 
@@ -281,7 +283,9 @@ def advance(tile, law, pull, table, first, steps):
     kind = tile.x.dtype.type
     width, last = law.width, law.blocks * law.width
     x, spare = tile.x, tile.spare
-    level = UNIT if law.common else NOISE
+    level = NOISE
+    if law.common:
+        level = UNIT if law.independent else COMMON
     ratio = kind(law.static_ratio)
     for s in range(first, first + steps):
         row = 4 + s % 2
@@ -294,9 +298,11 @@ def advance(tile, law, pull, table, first, steps):
                 band(tile.noise, row, tile.memory, law.filter_)
             if law.common:
                 band(tile.common, row, tile.common_memory, law.filter_)
-        if law.common:
-            share(tile.shared, tile.common, row, width)
-            mix(tile.noise, row, tile.shared, tile.rows, law.independent)
+        if law.common and law.independent:
+            spread(tile.shared, row, tile.common, width)
+            mix(tile.noise, row, tile.shared, tile.rows)
+        elif law.common:
+            spread(tile.noise, row, tile.common, width)
         end = kind(pull[s])
         if law.force:
             for w in range(width):

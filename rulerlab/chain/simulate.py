@@ -112,7 +112,7 @@ def new_tile(
         v=np.zeros(lanes, kind), noise=noise, rows=rows,
         memory=np.zeros(2 * lanes if banded else 0, np.float32), common=common,
         common_memory=np.zeros(2 * common.size // NOISE_ROWS if banded else 0, np.float32),
-        shared=np.zeros(lanes if shared else 0, np.float32),
+        shared=np.zeros(noise.size if shared else 0, np.uint32),
     )  # fmt: skip
 
 
