@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rulerlab.chain.events import Lubrication, Slips
 from rulerlab.chain.phase import PhaseDiagram
 
 if TYPE_CHECKING:
@@ -112,3 +113,24 @@ def write_phase(diagram: PhaseDiagram, path) -> None:
     plot_phase(diagram, left)
     plot_slices(diagram, right)
     figure.savefig(path, dpi=130)
+
+
+def plot_slips(slips: Slips, ax: Axes) -> None:
+    """Which blocks slipped when: one bar per block and slip, as wide as the slip lasted."""
+    for event in range(len(slips)):
+        for block in np.flatnonzero(slips.moved[event]):
+            ax.plot([slips.onset_s[event], slips.onset_s[event] + slips.duration_s[event]],
+                    [block + 1, block + 1], "-", color="crimson", lw=3, solid_capstyle="butt")
+    ax.set_ylim(0.5, slips.moved.shape[1] + 0.5)
+    ax.set_xlabel("time")
+    ax.set_ylabel("block, held end at the bottom")
+
+
+def plot_lubrication(found: Lubrication, ax: Axes) -> None:
+    """Friction that is left under shaking, simulated points on the closed form."""
+    ax.plot(found.noise, found.closed_form, "-", color="0.4", label="closed form")
+    ax.errorbar(found.noise, found.friction, found.sigma, fmt="o", color="crimson", ms=4,
+                label="simulated")  # fmt: skip
+    ax.set_xlabel(WORDS["noise"])
+    ax.set_ylabel("effective friction")
+    ax.legend()
