@@ -16,7 +16,7 @@ DOORS = {
     "numba": {"chain", "network"},
     "torch": {"network"},
     "serial": {"shaker"},
-    "matplotlib": {"plots", "targets", "report"},
+    "matplotlib": {"plots", "calibrate", "targets", "report"},
 }
 HEAVY = ["cv2", "av", "scipy", "numba", "matplotlib", "torch", "serial", "pandas"]
 SOURCES = sorted(PACKAGE.rglob("*.py"))

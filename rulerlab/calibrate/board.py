@@ -175,7 +175,8 @@ def refine(picture: np.ndarray, corners_px: np.ndarray, inner: tuple[int, int]) 
     half = int(np.clip(spacing * WINDOW_SHARE, 2, WINDOW_MAX_PX))
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 100, 1e-4)
     start = np.ascontiguousarray(corners_px, np.float32).reshape(-1, 1, 2)
-    return cv2.cornerSubPix(picture, start, (half, half), (-1, -1), stop).reshape(-1, 2).astype(float)
+    corners = cv2.cornerSubPix(picture, start, (half, half), (-1, -1), stop)
+    return corners.reshape(-1, 2).astype(float)
 
 
 def _canonical(corners_px: np.ndarray, picture: np.ndarray, inner: tuple[int, int]) -> np.ndarray:

@@ -70,7 +70,9 @@ def advice(fit: Fit) -> list[str]:
             + ", ".join(_empty(fit))
         )
     if tilt < 25:
-        lines.append(f"the views differ by {tilt:.0f} degrees only: tilt the board 20 to 45 degrees")
+        lines.append(
+            f"the views differ by {tilt:.0f} degrees only: tilt the board 20 to 45 degrees"
+        )
     return lines
 
 

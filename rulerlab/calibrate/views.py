@@ -62,7 +62,7 @@ def read_views(paths: Iterable[Path], board: Board,
             views += _views_of_video(path, board, dropped)
         else:
             picture = read_picture(path)
-            found = _view(path.name, picture, board, dropped)
+            found = view_of(path.name, picture, board, dropped)
             if found is not None:
                 views.append((picture.shape[::-1], found))
     if not views:
@@ -104,7 +104,10 @@ def _expand(paths: list[Path]) -> list[Path]:
     return files
 
 
-def _view(name: str, picture: np.ndarray, board: Board, dropped: dict[str, str]) -> View | None:
+def view_of(
+    name: str, picture: np.ndarray, board: Board, dropped: dict[str, str]
+) -> View | None:
+    """The board in one grey picture; without it the reason goes into `dropped`."""
     ids, corners = find_corners(picture, board)
     if not len(ids):
         dropped[name] = "board not found"
@@ -130,7 +133,7 @@ def _views_of_video(
     for frame in recording.frames():
         if frame.index in chosen:
             picture = np.ascontiguousarray(frame.luma)
-            view = _view(f"{path.name}#{frame.index}", picture, board, dropped)
+            view = view_of(f"{path.name}#{frame.index}", picture, board, dropped)
             if view is not None:
                 views.append((picture.shape[::-1], view))
     return views
