@@ -1,6 +1,8 @@
 // An MPU-6050 or ADXL345 on the I2C bus that feels a sine, with the faults that real buses have.
 import { HZ } from './machine.mjs';
 
+const TWSR = 0xb9, TWCR = 0xbc, TWEN = 4, IDLE = 0xf8;
+
 const KINDS = {
   mpu6050: { address: 0x68, identity: [0x75, 0x68], data: 0x3b, bigEndian: true, countsPerG: 4096 },
   adxl345: { address: 0x53, identity: [0x00, 0xe5], data: 0x32, bigEndian: false, countsPerG: 256 },
@@ -20,6 +22,15 @@ export class Accelerometer {
     this.twi = twi;
     this.cpu = cpu;
     twi.eventHandler = this;
+    // Switching the bus off and on frees it; avr8js waits for ever for a sensor that never answers.
+    const hook = cpu.writeHooks[TWCR];
+    cpu.writeHooks[TWCR] = (value, ...more) => {
+      if (!(value & TWEN)) {
+        twi.busy = false;
+        cpu.data[TWSR] |= IDLE;
+      }
+      return hook(value, ...more);
+    };
   }
 
   later(answer) {

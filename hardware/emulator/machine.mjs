@@ -10,7 +10,7 @@ export const HZ = 16e6;
 const SLEEP = 0x9588;
 const RJMP_SELF = 0xcfff;
 const MCUSR = 0x54;
-const UCSRA = 0xc0, UCSRB = 0xc1, RXC = 0x80, RXEN = 0x10;
+const UCSRA = 0xc0, UCSRB = 0xc1, RXC = 0x80, UDRE = 0x20, RXEN = 0x10;
 const POWER_ON = 1, EXTERNAL = 2, WATCHDOG = 8;
 const MOTOR_BIT = 1, LED_BIT = 0, STOP_BIT = 2; // PB1 = pin 9, PB0 = pin 8, PD2 = pin 2
 
@@ -86,14 +86,22 @@ export class Machine {
     const usart = this.usart = new AVRUSART(cpu, usart0Config, HZ);
     usart.onByteTransmit = (byte) => this.outgoing.push(byte);
     usart.onRxComplete = () => this.feed();
-    // avr8js drops a byte that was just received whenever an interrupt of the port is switched.
-    const hook = cpu.writeHooks[UCSRB];
-    cpu.writeHooks[UCSRB] = (value, ...more) => {
-      const pending = cpu.data[UCSRA] & RXC;
-      const done = hook(value, ...more);
-      if (pending && value & RXEN && !Machine.LOSE_BYTES) cpu.setInterruptFlag(usart.RXC);
-      return done;
+    if (Machine.LOSE_BYTES) return;
+    // A received byte stays until it is read; avr8js forgets it whenever an interrupt of the port is
+    // switched (UCSRB) or the transmit flag is cleared (UCSRA).
+    const keep = (register, flags, after) => {
+      const hook = cpu.writeHooks[register];
+      cpu.writeHooks[register] = (value, ...more) => {
+        const pending = cpu.data[UCSRA] & flags;
+        const done = hook(value, ...more);
+        after(value, pending);
+        return done;
+      };
     };
+    keep(UCSRA, RXC | UDRE, (value, pending) => { cpu.data[UCSRA] |= pending; });
+    keep(UCSRB, RXC, (value, pending) => {
+      if (pending && value & RXEN) cpu.setInterruptFlag(usart.RXC);
+    });
   }
 
   reset(cause = EXTERNAL) {
@@ -128,10 +136,11 @@ export class Machine {
     let sent = this.outgoing.length;
     while (this.cpu.cycles < cycle) {
       const cpu = this.cpu;
-      const asleep = this.flash[cpu.pc] === SLEEP;
+      const from = cpu.pc;
+      const asleep = this.flash[from] === SLEEP;
       avrInstruction(cpu);
       cpu.tick();
-      if (asleep) this.skipSleep(cycle);
+      if (asleep && cpu.pc === from + 1) this.skipSleep(cycle); // else an interrupt has just come
       if (this.watchdogReset) this.reset(WATCHDOG);
       if (this.outgoing.length !== sent) {
         sent = this.outgoing.length;

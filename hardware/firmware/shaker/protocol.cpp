@@ -244,15 +244,14 @@ static void answer() {
 #endif
   Text details;
   Problem problem = execute(at, details);
-  Text reply;
-  reply.word("=").unsigned_number(seq);
-  if (problem == FINE) reply.word(" OK");
-  else reply.word(" ERR ").unsigned_number(problem).word(" ").word(PROBLEM_WORDS[problem]);
-  reply.word(details.c_str()).close();
-  last_reply = reply;
+  last_reply = Text();
+  last_reply.word("=").unsigned_number(seq);
+  if (problem == FINE) last_reply.word(" OK");
+  else last_reply.word(" ERR ").unsigned_number(problem).word(" ").word(PROBLEM_WORDS[problem]);
+  last_reply.word(details.c_str()).close();
   last_seq = (int32_t)seq;
   last_crc = crc;
-  board::send(reply.c_str());
+  board::send(last_reply.c_str());
 }
 
 static void forget_line() {

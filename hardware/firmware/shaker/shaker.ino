@@ -28,35 +28,36 @@ extern "C" void __attribute__((naked, used, section(".init3"))) motor_low_first(
   wdt_disable();
 }
 
-// Bytes on their way out: more room than Serial has, so that the loop seldom waits.
-static char outgoing[200];
+// Bytes on their way out: more room than Serial has, so that the loop seldom waits. The indices are
+// single bytes and go round by themselves.
+static const uint16_t OUT_ROOM = 256;
+static char outgoing[OUT_ROOM];
 static uint8_t out_first, out_count;
 
 static void pump_out() {
-  for (int room = Serial.availableForWrite(); room > 0 && out_count; room--, out_count--) {
-    Serial.write(outgoing[out_first]);
-    out_first = (out_first + 1) % sizeof outgoing;
-  }
+  uint8_t room = Serial.availableForWrite();
+  for (; room && out_count; room--, out_count--) Serial.write(outgoing[out_first++]);
 }
 
-static void queue(char c) {
-  outgoing[(out_first + out_count) % sizeof outgoing] = c;
-  out_count++;
+static void queue(char c) { outgoing[(uint8_t)(out_first + out_count++)] = c; }
+
+static bool has_room(const char *line, uint8_t left_free) {
+  return out_count + strlen(line) + 1 + left_free < OUT_ROOM;
 }
 
 namespace board {
 uint32_t micros() { return ::micros(); }
 
 void send(const char *line) {
-  while (out_count + strlen(line) + 1 > sizeof outgoing) pump_out();
+  while (!has_room(line, 0)) pump_out();
   while (*line) queue(*line++);
   queue('\n');
   pump_out();
 }
 
 bool send_if_room(const char *line) {
-  const uint8_t left_for_replies = 100;
-  if (out_count + strlen(line) + 1 > sizeof outgoing - left_for_replies) return false;
+  const uint8_t for_replies = 100;
+  if (!has_room(line, for_replies)) return false;
   send(line);
   return true;
 }
