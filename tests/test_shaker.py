@@ -281,7 +281,7 @@ def serve(board, *, rfc2217):
     return listener.getsockname()[1], thread
 
 
-@pytest.mark.filterwarnings("ignore:setDaemon:DeprecationWarning")  # pyserial 3.5 itself
+@pytest.mark.filterwarnings("ignore:set(Daemon|Name):DeprecationWarning")  # pyserial 3.5 itself
 @pytest.mark.parametrize("scheme", ["socket", "rfc2217"])
 def test_network_port_works_like_a_local_one(scheme, capsys):
     board = SimulatedShaker()

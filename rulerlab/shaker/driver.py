@@ -212,7 +212,7 @@ class Shaker:
             self._lose(str(error))
         return sent_s
 
-    def _try(self, text: str, *, attempts: int = 3, wait_s: float = 0.4) -> Reply | None:
+    def _try(self, text: str, *, attempts: int = 5, wait_s: float = 0.4) -> Reply | None:
         """The reply, or None; a request that is sent again is never carried out twice."""
         with self._talking:
             self._seq = self._seq % 65535 + 1
@@ -238,8 +238,8 @@ class Shaker:
             if reply.seq == self._seq:
                 self._round = (sent_s, arrived_s, length, reply_length)
                 return reply
-            if reply.seq is None:  # the board could not read the line: say it again
-                return None
+            if reply.seq is None:  # it could not read a line, perhaps this one: say it again soon
+                deadline = min(deadline, time.monotonic() + 0.05)
         return None
 
     def ask(self, text: str) -> Reply:

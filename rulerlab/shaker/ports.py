@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import Any
@@ -38,7 +39,10 @@ def open_port(url: str) -> Any:
     import serial
 
     try:
-        return serial.serial_for_url(url, baudrate=BAUD, timeout=0.05, write_timeout=1.0)
+        port = serial.serial_for_url(url, baudrate=BAUD, timeout=0.05)
+        with contextlib.suppress(NotImplementedError):  # rfc2217 knows no such limit
+            port.write_timeout = 1.0
+        return port
     except (OSError, ValueError) as error:
         raise InputError(_cure(url, error)) from error
 
