@@ -256,7 +256,8 @@ def serve(board, *, rfc2217):
 
             board.__dict__.update(baudrate=115200, bytesize=8, parity="N", stopbits=1, dtr=True,
                                   rts=True, cts=True, dsr=True, ri=False, cd=False, xonxoff=False,
-                                  rtscts=False, break_condition=False)  # fmt: skip
+                                  rtscts=False, break_condition=False,
+                                  reset_input_buffer=int, reset_output_buffer=int)  # fmt: skip
             writer = type("Writer", (), {"write": lambda _, data: connection.sendall(data)})()
             manager = serial.rfc2217.PortManager(board, writer)
         board.timeout = 0
