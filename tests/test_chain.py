@@ -381,3 +381,16 @@ def test_simulate_writes_the_run_and_says_what_is_wrong(capsys, tmp_path):
     bad.write_text("no,table\nat,all\n")
     assert run(capsys, "--drive-csv", str(bad))[0] == 3
     assert run(capsys, "--common-noise", "loud")[0] == 2
+
+
+def test_a_place_that_can_not_be_written_costs_speed_but_no_result():
+    import os
+    import subprocess
+    import sys
+
+    script = ("from rulerlab.chain import kernels; import numpy as np\n"
+              "noise = np.ones(kernels.NOISE_ROWS * kernels.LANES, np.uint32)\n"
+              "kernels.draw(noise); print(noise[0] != 1)")  # fmt: skip
+    where = {**os.environ, "NUMBA_CACHE_DIR": "/proc/no/such/place"}
+    done = subprocess.run([sys.executable, "-c", script], env=where, capture_output=True, text=True)
+    assert done.stdout.strip() == "True", done.stderr
