@@ -201,6 +201,7 @@ def _motion(angle, grip, push, length, mass, hinge, table, viscous, dt, inertia,
             x += length[a] * np.cos(th[a])
             y += length[a] * np.sin(th[a])
         want = np.array([(grip[s + 1, 0] - x) / dt, (grip[s + 1, 1] - y) / dt])
+        change, size = 0.0, creep[1]
         for _ in range(ITERATIONS):
             matrix, right = still.copy(), np.zeros((count, 3))
             for i in range(count):
