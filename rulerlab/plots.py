@@ -126,8 +126,9 @@ def plot_rig(
     if picture is not None:
         height, width = picture.shape[:2]
         coarse = max(1, math.ceil(width / 480))
-        rows, columns = height // coarse * coarse, width // coarse * coarse
-        blocks = picture[:rows, :columns].reshape(rows // coarse, coarse, columns // coarse, coarse, 3)
+        high, wide = height // coarse, width // coarse
+        rows, columns = high * coarse, wide * coarse
+        blocks = picture[:rows, :columns].reshape(high, coarse, wide, coarse, 3)
         pale = 255 - (255 - blocks.mean(axis=(1, 3))) * 0.6
         ax.imshow((pale // 4 * 4).astype(np.uint8),
                   extent=(-0.5, columns - 0.5, rows - 0.5, -0.5), interpolation="bilinear")
