@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,7 +35,8 @@ LOOK = {
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
 }
-MOST_COLUMNS = 600  # of a map or a line; more can't be seen and only makes the file large
+MOST_COLUMNS = 600  # of a map; more can't be seen and only makes the file large
+MOST_PIECES = 200  # of a line, each with its lowest and highest value
 REGIMES = {"concave": "concave: the load sits near the pulled end",
            "linear": "linear: the load is shared evenly",
            "convex": "convex: the load sits near the held end"}
@@ -57,8 +59,9 @@ def quoted(value: float, sigma: float, unit: str = "") -> str:
         last = exponent
     size = max(abs(value), sigma)
     power = math.floor(math.log10(size))
-    if -4 <= power <= 5 and last <= 0:
-        return f"{value:.{-last}f} ± {sigma:.{-last}f}{unit}"
+    if -4 <= power <= 5:
+        shown = [f"{round(number, -last):.{max(-last, 0)}f}" for number in (value, sigma)]
+        return f"{shown[0]} ± {shown[1]}{unit}"
     digits = max(power - last, 0)
     scale = 10.0**power
     return f"({value / scale:.{digits}f} ± {sigma / scale:.{digits}f})e{power}{unit}"
@@ -85,11 +88,11 @@ def _averaged(time_s: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, tuple
 
 
 def _thinned(values: np.ndarray) -> np.ndarray:
-    """Frames that show a line (T,) as it is: the lowest and the highest of each column."""
+    """Frames that show a line (T,) as it is: the lowest and the highest of each piece."""
     frames = len(values)
-    if frames <= 2 * MOST_COLUMNS:
+    if frames <= 2 * MOST_PIECES:
         return np.arange(frames)
-    edges = np.linspace(0, frames, MOST_COLUMNS + 1).astype(int)
+    edges = np.linspace(0, frames, MOST_PIECES + 1).astype(int)
     kept = []
     for first, last in zip(edges[:-1], edges[1:], strict=True):
         part = values[first:last]
@@ -291,7 +294,12 @@ def svg_of(draw: Callable[[Figure], None], *, width: float = 7.0, height: float 
         draw(figure)
         room = io.StringIO()
         figure.savefig(room, format="svg", metadata={"Date": None})
-    return room.getvalue()
+    return re.sub(r' d="[^"]*"', lambda path: _hundredths(path[0]), room.getvalue())
+
+
+def _hundredths(path: str) -> str:
+    """A path with coordinates to a hundredth of a point: half the bytes, nothing to see."""
+    return re.sub(r"(\.\d\d)\d+", r"\1", path)
 
 
 def _health(figure: Figure, tracks: Tracks) -> None:

@@ -32,7 +32,7 @@ def draw_track(
     """
     size = image_bgr.shape[0] / 720
     enlarged = _enlargement(covariance_px, size)
-    seen = np.isfinite(position_px).all(axis=1)
+    seen = ~np.isnan(position_px.sum(axis=1))
     inside = np.clip(np.where(seen[:, None], position_px, 0), -1e6, 1e6)
     points = np.round(inside * 2**FRACTION_BITS).astype(int)
     thick = max(1, round(1.5 * size))
