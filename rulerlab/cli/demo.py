@@ -1,62 +1,68 @@
-"""`rulerlab demo`: a filmed rig for a user without one."""
+"""`rulerlab demo`: film a synthetic rig whose truth is known."""
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import click
 
+from rulerlab.errors import UsageError
 
-@click.command(short_help="Film a synthetic rig with known truth, to try everything without a rig.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("demo.mp4"),
-              show_default=True, help="The clip; its rig, camera and truth are put beside it.")
-@click.option("--rig", "kind", type=click.Choice(["ruler", "blocks"]), default="ruler",
-              show_default=True)
+
+@click.command(short_help="Film a synthetic rig with known truth, to try rulerlab without a rig.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("demo"),
+              show_default=True, help="Folder for the clip and its truth.")
+@click.option("--rig", type=click.Choice(["ruler", "blocks"]), default="ruler", show_default=True)
 @click.option("--marks", type=click.Choice(["dots", "tags", "none"]), default="dots",
-              show_default=True, help="Tags are for blocks, none (bare sticks) for rulers.")
-@click.option("--colours", default="red", show_default=True, metavar="A[,B]",
-              help="One colour of dots, or two that alternate.")
-@click.option("--pull", type=click.Choice(["slow", "jerky"]), default="slow", show_default=True)
-@click.option("--seconds", type=click.FloatRange(0.2, 600), default=5.0, show_default=True)
-@click.option("--shake", "shake_mm", type=click.FloatRange(0, 10), default=0.0, show_default=True,
-              metavar="MM", help="Rms motion of a shaken board.")
+              show_default=True, help="What the rig carries; none: bare sticks.")
+@click.option("--opening", type=click.Choice(["pulled_end", "even"]), default="pulled_end",
+              show_default=True, help="Slow pull (load near the hand), or evenly shared.")
+@click.option("--shaking", "shaking_mm", type=click.FloatRange(0, 20), default=0.0,
+              show_default=True, help="Shaking of the board, mm rms.")
+@click.option("--handheld", is_flag=True, help="The camera is held by hand.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--force", is_flag=True, help="Replace an existing clip.")
+@click.option("--seconds", type=click.FloatRange(0.2, 600), default=4.0, show_default=True)
+@click.option("--fps", type=click.FloatRange(5, 240), default=30.0, show_default=True)
+@click.option("--size", type=click.Choice(["720p", "1080p"]), default="720p", show_default=True)
+@click.option("--kbps", type=click.IntRange(50, 100_000), default=2500, show_default=True,
+              help="Bit rate of the film.")
+@click.option("--samples", is_flag=True,
+              help="Make the two sample recordings of data/ instead, with their list.")
+@click.option("--force", is_flag=True, help="Replace clips that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(output, kind, marks, colours, pull, seconds, shake_mm, seed, force, as_json) -> None:
-    """Film a synthetic rig: a clip, its rig.toml, its camera.toml and the truth as .truth.npz."""
-    import sys
+def command(output, samples, force, as_json, size, handheld, kbps, **scene) -> int:
+    """Film a synthetic ruler or block chain and write the clip, rig.toml, camera.toml and truth."""
+    from rulerlab.synthetic import Scene
+    from rulerlab.synthetic.samples import SAMPLES, write_samples
 
-    from rulerlab.errors import UsageError
-    from rulerlab.synthetic import Scene, film
-    from rulerlab.synthetic.motion import COLOURS
-
-    names = tuple(colours.split(","))
-    unknown = [name for name in names if name not in COLOURS]
-    if unknown or len(names) > 2:
-        raise UsageError(f"--colours takes one or two of {', '.join(COLOURS)}, got {colours!r}")
-    if (kind, marks) in (("ruler", "tags"), ("blocks", "none")):
-        raise UsageError(f"a demo of {kind} with marks {marks!r} is not offered; see --help")
-    if output.suffix != ".mp4":
-        raise UsageError(f"-o must name an .mp4 file, got {output}")
-    if output.exists() and not force:
-        raise UsageError(f"{output} exists already; give --force to replace it")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    scene = Scene(
-        kind=kind, marks=marks, colours=names, pull=pull, seconds=seconds, shake_mm=shake_mm,
-        seed=seed, references="tags" if marks == "tags" else "crosses",
-    )
-
-    def progress(done: int, of: int) -> None:
-        if sys.stderr.isatty():
-            click.echo(f"\rfilming {done}/{of}", nl=done == of, err=True)
-
-    film(scene, output, progress=progress)
-    if as_json:
-        import json
-
-        click.echo(json.dumps({"schema_version": 1, "video": str(output), "kind": kind,
-                               "marks": marks, "points": scene.points,
-                               "truth": str(output.with_suffix(".truth.npz"))}))
+    wanted = list(SAMPLES) if samples else [f"{scene['rig']}_{scene['marks']}"]
+    taken = [output / f"{name}.mp4" for name in wanted if (output / f"{name}.mp4").exists()]
+    if taken and not force:
+        raise UsageError(f"{taken[0]} exists; choose another folder with -o or add --force")
+    if samples:
+        films = write_samples(output, progress=_progress)
     else:
-        click.echo(f"{output}\ntrack it:  rulerlab track {output}")
+        from rulerlab.synthetic import film
+
+        pixels = {"720p": (1280, 720), "1080p": (1920, 1080)}[size]
+        chosen = Scene(size_px=pixels, handheld=float(handheld), bitrate_kbps=kbps, **scene)
+        films = [film(chosen, output / f"{wanted[0]}.mp4", progress=_progress)]
+    if as_json:
+        clips = [
+            {"video": str(f.video), "rig": str(f.rig), "camera": str(f.camera),
+             "truth": str(f.truth), "frames": f.frames} for f in films
+        ]  # fmt: skip
+        click.echo(json.dumps({"schema_version": 1, "clips": clips}))
+        return 0
+    for made in films:
+        click.echo(f"{made.video}  {made.frames} frames, truth in {made.truth.name}")
+        click.echo(f"track it:  rulerlab track {made.video}")
+    return 0
+
+
+def _progress(done: int, count: int) -> None:
+    if sys.stderr.isatty():
+        end = "\n" if done == count else ""
+        click.echo(f"\rfilming {done}/{count}{end}", err=True, nl=False)
