@@ -1,0 +1,220 @@
+"""From views of a board to a camera: fit, throw out what does not belong, choose the lens model.
+
+The optimiser is OpenCV's; what it leaves as residuals decides the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from rulerlab.calibrate import lens
+from rulerlab.calibrate.judge import refuse_too_few, refuse_undetermined
+from rulerlab.calibrate.spread import Spread, parameter_spread
+from rulerlab.calibrate.views import CORNERS_MIN, View, Views
+from rulerlab.camera import Camera
+from rulerlab.errors import QualityError
+
+BAD_VIEW_FACTOR = 3.0  # a view whose residual is so many times the usual one does not belong
+BAD_CORNER_FACTOR = 5.0  # standard deviations, from the median
+RICHER_MODEL_GAIN = 0.15  # the residual must fall by this share to pay for more parameters
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One lens model fitted to views."""
+
+    model: str
+    parameters: np.ndarray  # (p,) as lens.names(model)
+    poses: np.ndarray  # (V, 6)
+    views: tuple[View, ...]
+    size_px: tuple[int, int]
+
+    def residuals(self) -> list[np.ndarray]:
+        """Seen minus predicted corners of each view, V arrays (n, 2), px."""
+        return [
+            view.corners_px - lens.project(self.model, self.parameters, pose, view.points_mm)[0]
+            for view, pose in zip(self.views, self.poses, strict=True)
+        ]
+
+    def view_error_px(self) -> np.ndarray:
+        """Reprojection error of each view, (V,): RMS of the distance."""
+        return np.array([rms(residual) for residual in self.residuals()])
+
+    def error_px(self) -> float:
+        """Reprojection error of all corners: RMS of the distance."""
+        return rms(np.concatenate(self.residuals()))
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A fitted camera with its uncertainty and its history."""
+
+    fit: Fit
+    spread: Spread
+    dropped: dict[str, str]  # name of the view -> reason
+    corners_dropped: int
+    camera: Camera
+
+
+def rms(residual: np.ndarray) -> float:
+    """Root mean square length of vectors (n, 2)."""
+    return float(np.sqrt((residual**2).sum(axis=-1).mean()))
+
+
+def calibrate_camera(
+    found: Views, *, model: str = "auto", board: str | None = None, date: str | None = None
+) -> Calibrated:
+    """The camera that explains the views, with the covariance of its parameters.
+
+    `model` is "auto", "standard", "rational" or "fisheye". Raises QualityError, saying what to
+    film next, when the views can't determine the camera.
+    """
+    refuse_too_few(found.views, found.dropped)
+    first = lens.STANDARD if model == "auto" else model
+    fit, dropped, corners = _fit_cleaned(found.views, found.size_px, first)
+    if model == "auto":
+        for richer in (lens.RATIONAL, lens.FISHEYE):
+            try:
+                other = _fit_cleaned(found.views, found.size_px, richer)
+            except QualityError:
+                continue
+            if _pays(other[0], fit):
+                fit, dropped, corners = other
+    refuse_too_few(fit.views, {**found.dropped, **dropped})
+    spread = parameter_spread(fit)
+    refuse_undetermined(fit, spread.covariance)
+    camera = Camera(
+        fit.size_px, lens.matrix(fit.parameters), fit.parameters[4:],
+        lens.FISHEYE if fit.model == lens.FISHEYE else "standard",
+        reprojection_error_px=fit.error_px(), parameter_covariance=spread.covariance,
+        board=board, date=date,
+    )
+    return Calibrated(fit, spread, {**found.dropped, **dropped}, corners, camera)
+
+
+def _pays(richer: Fit, simple: Fit) -> bool:
+    """Whether a richer model is worth it: no view lost, and a clearly smaller residual."""
+    if len(richer.views) < len(simple.views):
+        return False
+    gain = 1 - richer.error_px() / simple.error_px()
+    return gain > RICHER_MODEL_GAIN and bool((richer.parameters[:2] > 0).all())
+
+
+def _fit_cleaned(
+    views: tuple[View, ...], size_px: tuple[int, int], model: str
+) -> tuple[Fit, dict[str, str], int]:
+    """Fit, drop views and corners that don't belong, and fit again until all agree."""
+    dropped: dict[str, str] = {}
+    corners_dropped = 0
+    fit = fit_views(views, size_px, model)
+    while len(fit.views) > 3:
+        errors = fit.view_error_px()
+        usual = np.median(errors)
+        worst = int(errors.argmax())
+        if errors[worst] > max(BAD_VIEW_FACTOR * usual, 0.1):
+            view, bad = fit.views[worst], _bad_corners(fit)[worst]
+            if 0 < bad.sum() <= 0.15 * len(bad) and len(bad) - bad.sum() >= CORNERS_MIN:
+                trimmed = view.without(bad)
+                corners_dropped += int(bad.sum())
+                views = (*fit.views[:worst], trimmed, *fit.views[worst + 1 :])
+            else:
+                dropped[view.name] = (
+                    f"residual {errors[worst]:.2f} px, the others {usual:.2f} px: "
+                    "blurred, a bent board, or corners mistaken"
+                )
+                views = (*fit.views[:worst], *fit.views[worst + 1 :])
+            fit = fit_views(views, size_px, model)
+            continue
+        bad = _bad_corners(fit)
+        count = int(sum(b.sum() for b in bad))
+        if not count:
+            break
+        corners_dropped += count
+        views = tuple(view.without(b) for view, b in zip(fit.views, bad, strict=True))
+        kept = tuple(view for view in views if len(view.ids) >= CORNERS_MIN)
+        dropped |= {v.name: "most of its corners are outliers" for v in views if v not in kept}
+        fit = fit_views(kept, size_px, model)
+    return fit, dropped, corners_dropped
+
+
+def _bad_corners(fit: Fit) -> list[np.ndarray]:
+    """Corners that lie far outside the usual residual, V masks (n,)."""
+    lengths = [np.linalg.norm(residual, axis=1) for residual in fit.residuals()]
+    sigma = np.median(np.concatenate(lengths)) / 1.1774  # of a Rayleigh distribution
+    limit = max(BAD_CORNER_FACTOR * sigma, 0.05)
+    return [length > limit for length in lengths]
+
+
+def fit_views(views: tuple[View, ...], size_px: tuple[int, int], model: str) -> Fit:
+    """One lens model by OpenCV's optimiser. Raises QualityError when it finds no camera."""
+    points = [view.points_mm.astype(np.float32) for view in views]
+    pixels = [view.corners_px.astype(np.float32) for view in views]
+    stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 200, 1e-10)
+    try:
+        if model == lens.FISHEYE:
+            focal = max(size_px) / np.pi
+            start = lens.matrix(np.array([focal, focal, *(np.array(size_px) - 1) / 2]))
+            flags = (cv2.fisheye.CALIB_RECOMPUTE_EXTRINSIC | cv2.fisheye.CALIB_FIX_SKEW
+                     | cv2.fisheye.CALIB_USE_INTRINSIC_GUESS)
+            _, k, d, rotations, shifts = cv2.fisheye.calibrate(
+                [p.reshape(-1, 1, 3).astype(float) for p in points],
+                [p.reshape(-1, 1, 2).astype(float) for p in pixels],
+                size_px, start, np.zeros((4, 1)), flags=flags, criteria=stop,
+            )
+        else:
+            flags = cv2.CALIB_RATIONAL_MODEL if model == lens.RATIONAL else 0
+            _, k, d, rotations, shifts = cv2.calibrateCamera(
+                points, pixels, size_px, None, None, flags=flags, criteria=stop
+            )
+    except cv2.error as error:
+        raise QualityError(
+            f"no {model} camera fits the {len(views)} views ({error.err}); "
+            "film the board tilted, at different places of the picture"
+        ) from None
+    size = len(lens.names(model)) - 4
+    parameters = lens.pack(k, np.ravel(d)[:size])
+    if not np.isfinite(parameters).all():
+        raise QualityError(f"the {model} camera does not converge on these views; film more")
+    poses = np.array(
+        [np.concatenate([np.ravel(r), np.ravel(t)]) for r, t in zip(rotations, shifts, strict=True)]
+    )
+    return Fit(model, parameters, poses, views, size_px)
+
+
+def held(camera: Camera, view: View) -> Fit:
+    """The pose of one view with the camera held fixed, as a Fit of one view.
+
+    Raises QualityError when no pose explains the view.
+    """
+    rays = camera.undistort(view.corners_px)
+    if not np.isfinite(rays).all():
+        raise QualityError(f"{view.name}: the lens model does not reach these corners")
+    found, rotation, shift = cv2.solvePnP(
+        view.points_mm, np.ascontiguousarray(rays), np.eye(3), None, flags=cv2.SOLVEPNP_IPPE
+    )
+    if not found:
+        raise QualityError(f"{view.name}: no pose of the board explains its corners")
+    model = _model_of(camera)
+    fit = Fit(
+        model, lens.pack(camera.camera_matrix, camera.distortion)[: len(lens.names(model))],
+        np.concatenate([np.ravel(rotation), np.ravel(shift)])[None], (view,),
+        camera.image_size_px,
+    )
+    for _ in range(20):
+        pixels, _, by_pose = lens.project(
+            model, fit.parameters, fit.poses[0], view.points_mm
+        )
+        step = np.linalg.lstsq(by_pose, (view.corners_px - pixels).ravel(), rcond=None)[0]
+        fit = replace(fit, poses=fit.poses + step)
+        if np.abs(step).max() < 1e-9:
+            break
+    return fit
+
+
+def _model_of(camera: Camera) -> str:
+    if camera.model == "fisheye":
+        return lens.FISHEYE
+    return lens.RATIONAL if len(camera.distortion) >= 8 else lens.STANDARD

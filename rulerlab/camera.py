@@ -1,0 +1,148 @@
+"""A calibrated camera: pixels to rays, and rays to a plane that lies above the paper.
+
+World frame: millimetres, z = 0 is the paper, z points to the camera, x and y span the paper.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from rulerlab.errors import InputError
+
+DISTORTION_SIZES = {"standard": (4, 5, 8, 12, 14), "fisheye": (4,)}
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Intrinsics and distortion in OpenCV's conventions; what camera.toml holds."""
+
+    image_size_px: tuple[int, int]  # width, height
+    camera_matrix: np.ndarray  # (3, 3)
+    distortion: np.ndarray  # k1, k2, p1, p2, k3, ... in OpenCV's order
+    model: str = "standard"  # "standard" or "fisheye"
+    reprojection_error_px: float | None = None
+    parameter_covariance: np.ndarray | None = None  # (P, P) of fx, fy, cx, cy, distortion ...
+    board: str | None = None
+    date: str | None = None
+
+    def __post_init__(self):
+        if np.shape(self.camera_matrix) != (3, 3):
+            raise ValueError(f"camera_matrix is {np.shape(self.camera_matrix)}, expected (3, 3)")
+        if self.model not in DISTORTION_SIZES:
+            raise ValueError(f"model is {self.model!r}, expected one of {list(DISTORTION_SIZES)}")
+        if len(self.distortion) not in DISTORTION_SIZES[self.model]:
+            raise ValueError(
+                f"distortion has {len(self.distortion)} numbers, a {self.model} model takes "
+                f"{' or '.join(map(str, DISTORTION_SIZES[self.model]))}"
+            )
+
+    def undistort(self, points_px: np.ndarray) -> np.ndarray:
+        """Normalised ray coordinates (x/z, y/z) of pixels, (..., 2) to (..., 2); NaN stays NaN."""
+        points = np.ascontiguousarray(points_px, float).reshape(-1, 1, 2)
+        if not len(points):
+            return np.zeros(np.shape(points_px))
+        if self.model == "fisheye":
+            rays = cv2.fisheye.undistortPoints(points, self.camera_matrix, self.distortion)
+        else:
+            criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 40, 1e-10)
+            rays = cv2.undistortPointsIter(
+                points, self.camera_matrix, self.distortion, None, None, criteria
+            )
+        rays = rays.reshape(np.shape(points_px))
+        return np.where(np.isfinite(points_px), rays, np.nan)
+
+    def project(self, points_mm: np.ndarray, rotation: np.ndarray, shift_mm: np.ndarray):
+        """Pixels of world points, (..., 3) to (..., 2), for the pose x_cam = R x + t.
+
+        `rotation` is a Rodrigues vector (3,), `shift_mm` is t (3,).
+        """
+        points = np.ascontiguousarray(points_mm, float).reshape(-1, 1, 3)
+        if self.model == "fisheye":
+            pixels, _ = cv2.fisheye.projectPoints(
+                points, rotation, shift_mm, self.camera_matrix, self.distortion
+            )
+        else:
+            pixels, _ = cv2.projectPoints(
+                points, rotation, shift_mm, self.camera_matrix, self.distortion
+            )
+        return pixels.reshape(np.shape(points_mm)[:-1] + (2,))
+
+    def scaled_to(self, width: int, height: int) -> Camera:
+        """The same lens at another resolution of the same picture (4K calibrated, 1080p filmed).
+
+        Raises InputError when the aspect ratios differ: the sensor was cropped, calibrate again.
+        """
+        own_width, own_height = self.image_size_px
+        if (width, height) == (own_width, own_height):
+            return self
+        factor = width / own_width
+        if abs(height / own_height / factor - 1) > 0.005:
+            raise InputError(
+                f"the camera was calibrated at {own_width}x{own_height}, the video is "
+                f"{width}x{height}: another shape of picture; calibrate in the video's mode"
+            )
+        matrix = self.camera_matrix.copy()
+        matrix[:2, 2] = (matrix[:2, 2] + 0.5) * factor - 0.5
+        matrix[[0, 1], [0, 1]] *= factor
+        return Camera((width, height), matrix, self.distortion, self.model)
+
+
+def read_camera(path: Path) -> Camera:
+    """Read camera.toml. Raises InputError when it is missing or does not hold a camera."""
+    try:
+        with open(path, "rb") as handle:
+            data = tomllib.load(handle)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a TOML file: {error}") from None
+    missing = {"image_size_px", "camera_matrix", "distortion"} - set(data)
+    if missing:
+        raise InputError(f"{path} lacks {', '.join(sorted(missing))}")
+    covariance = data.get("parameter_covariance")
+    try:
+        return Camera(
+            tuple(int(size) for size in data["image_size_px"]),
+            np.array(data["camera_matrix"], float),
+            np.array(data["distortion"], float),
+            data.get("model", "standard"),
+            data.get("reprojection_error_px"),
+            None if covariance is None else np.array(covariance, float),
+            data.get("board"),
+            None if data.get("date") is None else str(data["date"]),
+        )
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def write_camera(path: Path, camera: Camera) -> None:
+    """Write camera.toml with every digit that the calibration found."""
+
+    def numbers(array: np.ndarray) -> str:
+        array = np.asarray(array)
+        if array.ndim == 1:
+            return "[" + ", ".join(repr(float(value)) for value in array) + "]"
+        return "[" + ", ".join(numbers(row) for row in array) + "]"
+
+    width, height = camera.image_size_px
+    lines = [
+        f"image_size_px = [{width}, {height}]",
+        f"camera_matrix = {numbers(camera.camera_matrix)}",
+        f"distortion = {numbers(camera.distortion)}",
+        f'model = "{camera.model}"',
+    ]
+    if camera.reprojection_error_px is not None:
+        lines.append(f"reprojection_error_px = {float(camera.reprojection_error_px)!r}")
+    if camera.parameter_covariance is not None:
+        lines.append(f"parameter_covariance = {numbers(camera.parameter_covariance)}")
+    lines += [
+        f'{name} = "{value}"'
+        for name, value in (("board", camera.board), ("date", camera.date))
+        if value is not None
+    ]
+    Path(path).write_text("\n".join(lines) + "\n")
