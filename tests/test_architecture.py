@@ -14,7 +14,7 @@ DOORS = {
     "cv2": {
         "camera", "calibrate", "targets", "track", "synthetic", "clock", "capture", "report",
     },
-    "av": {"video", "capture"},
+    "av": {"video", "synthetic", "capture"},
     "numba": {"track", "chain", "network"},
     "torch": {"network"},
     "serial": {"shaker"},

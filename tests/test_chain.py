@@ -375,9 +375,28 @@ def test_simulate_writes_the_run_and_says_what_is_wrong(capsys, tmp_path):
     code, said = run(capsys, "--steps", "200", "--out", str(out), "--every", "50")
     table = np.loadtxt(out, delimiter=",", skiprows=1)
     assert code == 0 and "concave" in said.out and table.shape == (5, 10)
+    slipped = tmp_path / "slips.csv"
+    jumping = """--order 2 --blocks 1 --mass 0.05 --damping 0.2 --static-ratio 2 --steps 30000
+     --speed 0.01 --pull 4 --every 10 --friction-right 0.1"""
+    code, _ = run(capsys, *jumping.split(), "--slips", str(slipped))
+    listed = np.genfromtxt(slipped, delimiter=",", names=True)
+    assert code == 0 and len(listed) > 2 and (listed["blocks"] >= 1).all()
+    assert run(capsys, "--friction-right", "0.1,0.2")[0] == 2
     code, said = run(capsys, "--dt", "3")
     assert code == 2 and said.err.count("\n") == 1 and "largest stable" in said.err
     bad = tmp_path / "bad.csv"
     bad.write_text("no,table\nat,all\n")
     assert run(capsys, "--drive-csv", str(bad))[0] == 3
     assert run(capsys, "--common-noise", "loud")[0] == 2
+
+
+def test_a_place_that_can_not_be_written_costs_speed_but_no_result(monkeypatch):
+    from rulerlab.chain import kernels
+
+    def njit(function, **knobs):
+        if knobs.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return function
+
+    monkeypatch.setattr(kernels, "njit", njit)
+    assert kernels.compiled(math.hypot) is math.hypot
