@@ -197,7 +197,7 @@ def centre_spots(
         np.concatenate([weight, LUMA * luma_weight], 1),
     )
     centre, radius = _moved(centre, radius, parameters)
-    return Spots(centre, covariance, colour, radius, clear, weight.mean(1))
+    return Spots(centre, covariance, colour, radius, clear, weight[:, 0].mean(1))
 
 
 def _colour_edges(frame: Frame, look: Look, colour, centre, radius, reach: float):
