@@ -72,6 +72,8 @@ class Recording:
             self.frames_per_s = float(rate) if rate else float("nan")
             self.frames_declared = stream.frames
             self.bit_rate = container.bit_rate
+            self.start_s = float(first.time or 0.0)
+            self.duration_s = _duration_s(container, stream)
             if not self.frames_declared and stream.duration and rate:
                 self.frames_declared = round(float(stream.duration * stream.time_base * rate))
 
@@ -157,6 +159,13 @@ class Recording:
             planes = [np.rot90(plane, self.rotation // 90) for plane in planes]
             planes = [np.ascontiguousarray(plane) for plane in planes]
         return Frame(self.frames_read, time_s, *planes, corrupt=bool(picture.is_corrupt))
+
+
+def _duration_s(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+    """How long the pictures run, as the container says; without end when it does not."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else float("inf")
 
 
 def _rotation(picture: av.VideoFrame) -> int:

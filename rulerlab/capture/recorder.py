@@ -160,7 +160,10 @@ class Recorder:
         usual = float(np.median(step)) if len(step) else float("nan")
         missing = int(np.round(step / usual - 1).clip(0).sum()) if len(step) else 0
         return {
-            "frames": self.frames, "dropped": self.dropped, "repeated": self.repeated,
-            "missing_in_stream": missing, "seconds": round(self._film_times[-1], 6)
-            if self._film_times else 0.0, "frames_per_s": round(1 / usual, 3) if usual > 0 else None,
-        }  # fmt: skip
+            "frames": self.frames,
+            "dropped": self.dropped,
+            "repeated": self.repeated,
+            "missing_in_stream": missing,
+            "seconds": round(self._film_times[-1], 6) if self._film_times else 0.0,
+            "frames_per_s": round(1 / usual, 3) if usual > 0 else None,
+        }

@@ -54,7 +54,7 @@ def record(
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
-        raise UsageError(f"{folder} exists; recordings are never overwritten, name another") from None
+        raise UsageError(f"{folder} exists; nothing is overwritten: name a new folder") from None
     start_s = time.monotonic()
     note = {
         "schema_version": 1, "rulerlab": __version__, "started": datetime.now(UTC).isoformat(),
@@ -69,8 +69,10 @@ def record(
                 log = stack.enter_context(contextlib.closing(ShakerLog(folder, start_s=start_s)))
                 shaker = stack.enter_context(Shaker.connect(port, log=log))
                 check_program(program or [], shaker.limits)
-                note["shaker"] = {"uid": shaker.uid, "firmware": shaker.firmware,
-                                  "limits": vars(shaker.limits), "sensor": shaker.sensor}  # fmt: skip
+                note["shaker"] = {
+                    "uid": shaker.uid, "firmware": shaker.firmware, "sensor": shaker.sensor,
+                    "limits": vars(shaker.limits),
+                }  # fmt: skip
             recorder = Recorder(open_camera(camera), folder, start_s=start_s)
             recorder.start()
         except InputError as error:

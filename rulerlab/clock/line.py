@@ -1,20 +1,10 @@
-"""Microcontroller time and video time: the LED's code in the picture, and the line between them."""
+"""Two clocks and the line between them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-
-PREAMBLE = (0, 1, 1, 1, 0)
-COUNTER_BITS = 12
-CHIPS = len(PREAMBLE) + COUNTER_BITS + 1
-
-
-def word_chips(counter: int) -> np.ndarray:
-    """The 18 chips of one word of the time code: preamble, counter, odd parity; 1 is bright."""
-    bits = [counter >> place & 1 for place in reversed(range(COUNTER_BITS))]
-    return np.array([*PREAMBLE, *bits, (1 + sum(bits)) % 2])
 
 
 @dataclass(frozen=True)
@@ -60,7 +50,7 @@ def fit_exchanges(exchanges: list[Exchange], *, drift_before: float = 3e-3) -> C
     """
     if not exchanges:
         raise ValueError("a clock needs at least one exchange, got none")
-    quick = sorted(exchanges, key=lambda e: e.slack_s)[: max(1, (len(exchanges) + 1) // 2)]
+    quick = sorted(exchanges, key=lambda e: e.slack_s)[: max(4, (len(exchanges) + 1) // 2)]
     host = np.array([e.host_s for e in quick])
     shift = np.array([e.mcu_s - e.host_s for e in quick])
     sigma = np.array([e.slack_s for e in quick]) / np.sqrt(12)  # anywhere within the slack
