@@ -136,20 +136,20 @@ def test_dropped_frames_leave_a_gap_and_duplicates_repeat_the_picture():
 
 
 def test_a_hand_that_covers_the_pulled_end_hides_it_and_nothing_else():
-    visible = truth(Scene(hand="covers", seconds=2.0))["point_visible"]
+    visible = truth(Scene(hand="covers", size_px=(640, 360)))["point_visible"]
     assert 0.15 < (visible[:, -1] == 0).mean() < 0.6
     assert (visible[:, :-2] == 1).all()
-    assert (truth(Scene(seconds=2.0))["point_visible"] == 1).all()
+    assert (truth(Scene(size_px=(640, 360)))["point_visible"] == 1).all()
 
 
 def test_a_hand_that_passes_over_hides_the_chain_for_a_while():
-    visible = truth(Scene(passes=1, seconds=2.0))["point_visible"]
+    visible = truth(Scene(passes=1, size_px=(640, 360)))["point_visible"]
     assert (visible[0] == 1).all() and (visible[-1] == 1).all()
     assert (visible[:, :8] == 0).any()
 
 
 def test_a_longer_exposure_smears_what_moves():
-    moving = {"rig": "blocks", "shaking_mm": 6.0, "psf_px": 0.5, **CLEAN}
+    moving = {"rig": "blocks", "shaking_mm": 9.0, "size_px": (640, 360), "psf_px": 0.5, **CLEAN}
     sharpness = []
     for exposure in (0.001, 0.03):
         studio = Studio(Scene(exposure_s=exposure, **moving))
