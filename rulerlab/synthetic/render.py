@@ -288,13 +288,13 @@ class Studio:
         return cv2.remap(canvas, self.look, None, cv2.INTER_LINEAR)
 
     def _instants(self, t: float) -> int:
-        """Pictures that are averaged: one per 0.7 px of motion, one below half a pixel."""
+        """Pictures that are averaged: one per 0.7 px of motion, one below a pixel."""
         ends = [
             self.project(self.motion.points_mm(at), self.motion.pose(at))
             for at in (t - self.scene.exposure_s / 2, t + self.scene.exposure_s / 2)
         ]
         blur = np.linalg.norm(ends[1] - ends[0], axis=1).max()
-        return 1 if blur < 0.5 else int(np.clip(np.ceil(blur / 0.7) + 1, 2, 24))
+        return 1 if blur < 1 else int(np.clip(np.ceil(blur / 0.7) + 1, 2, 24))
 
     def develop(self, picture: np.ndarray, frame: int) -> np.ndarray:
         """Uneven light and sensor noise, (H, W, 3) uint8."""
