@@ -88,6 +88,14 @@ class Motion:
         """Difference of neighbouring points along the pull, (T, L)."""
         return np.diff(self.joint_mm[..., 0], axis=1)
 
+    def extension_sigma_mm(self) -> np.ndarray:
+        """Standard deviation of every extension, shared effects included, (T, L)."""
+        own = self.covariance_mm2[..., 0, 0]
+        variance = own[:, 1:] + own[:, :-1]
+        if self.shared_mm is not None:
+            variance = variance + (np.diff(self.shared_mm[:, :, 0, :], axis=1) ** 2).sum(axis=-1)
+        return np.sqrt(variance)
+
     def position_covariance_mm2(self, frame: int) -> np.ndarray:
         """Full covariance of the x positions of one frame, (N, N), shared effects included."""
         covariance = np.diag(self.covariance_mm2[frame, :, 0, 0])

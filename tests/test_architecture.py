@@ -11,12 +11,14 @@ PACKAGE = Path(__file__).parent.parent / "rulerlab"
 ORDER = """errors records rig camera store exchange video calibrate targets track segments chain
 network fit compare sweep synthetic clock shaker capture plots report review cli""".split()
 DOORS = {
-    "cv2": {"camera", "calibrate", "targets", "track", "synthetic", "capture", "clock", "report"},
+    "cv2": {
+        "camera", "calibrate", "targets", "track", "synthetic", "clock", "capture", "report",
+    },
     "av": {"video", "capture"},
-    "numba": {"chain", "network"},
+    "numba": {"track", "chain", "network"},
     "torch": {"network"},
     "serial": {"shaker"},
-    "matplotlib": {"plots", "calibrate", "targets", "report"},
+    "matplotlib": {"calibrate", "targets", "chain", "shaker", "plots", "report"},
 }
 HEAVY = ["cv2", "av", "scipy", "numba", "matplotlib", "torch", "serial", "pandas"]
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -1,0 +1,195 @@
+"""Tracks to motion to load curve: how far each section opened between rest and end of pull."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rulerlab.errors import QualityError
+from rulerlab.records import LOST, LoadCurve, Motion
+from rulerlab.track import Tracked
+
+SNAP = np.cos(np.radians(20))  # a pull this near to an axis of the rig frame runs along it
+
+
+@dataclass(frozen=True)
+class Pull:
+    """When the pulled end moved: rest before `onset`, end of the pull at `end`."""
+
+    rest: slice  # frames before the pull
+    held: slice  # frames at the end of the pull
+    onset_s: float
+    end_s: float
+    travel_mm: float
+    starts_at_rest: bool
+
+
+def to_plane(tracked: Tracked) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (T, N, 2) and covariances (T, N, 2, 2) in the rig frame, mm; NaN without scale.
+
+    The rig frame is that of the reference marks (design: x right, y up in the picture).
+    """
+    tracks, view = tracked.tracks, tracked.view
+    if view is None:
+        empty = np.full(tracks.position_px.shape, np.nan)
+        return empty, np.full(tracks.covariance_px.shape, np.nan)
+    position = view.to_mm(tracks.position_px, tracked.height_mm)
+    jacobian = view.jacobian(tracks.position_px, tracked.height_mm)
+    covariance = jacobian @ tracks.covariance_px @ np.swapaxes(jacobian, -1, -2)
+    return position, covariance
+
+
+def motion_of(tracked: Tracked) -> Motion:
+    """The chain's motion with x along the pull, held end first.
+
+    In mm when a reference or known sections gave the scale, else in px with y up.
+    """
+    view = tracked.view
+    position, covariance = to_plane(tracked)
+    shared = None
+    if view is None:
+        flip = np.diag([1.0, -1.0])
+        position = tracked.tracks.position_px @ flip
+        covariance = flip @ tracked.tracks.covariance_px @ flip
+    else:
+        shared = _leading(view.shared_mm(tracked.tracks.position_px, tracked.height_mm))
+    turn = _turn_to_pull(position, free=view is None)
+    position = position @ turn.T
+    if view is None:
+        position = position - np.nanmedian(position[:, 0], axis=0)
+    covariance = turn @ covariance @ turn.T
+    if shared is not None:
+        shared = np.einsum("ab,tnbs->tnas", turn, shared)
+    unit = "px" if view is None else "mm"
+    return Motion(tracked.tracks.time_s, position, covariance, shared, tracked.tracks.status, unit)
+
+
+def _leading(shared: np.ndarray, keep: int = 2) -> np.ndarray:
+    """The few combinations of the registration's errors that matter, (T, N, 2, keep).
+
+    The errors of the pose are many and strongly correlated; seen on the board nearly all of
+    them is a common shift, which cancels in extensions, and a change of scale.
+    """
+    known = np.isfinite(shared[..., 0]).all(-1)
+    flat = shared[known].reshape(-1, shared.shape[-1])
+    if not len(flat):
+        return shared[..., :keep].astype(np.float32)
+    _, _, right = np.linalg.svd(flat[:: max(1, len(flat) // 5000)], full_matrices=False)
+    return (shared @ right[:keep].T).astype(np.float32)
+
+
+def _turn_to_pull(position: np.ndarray, *, free: bool) -> np.ndarray:
+    """Rotation that puts x along the pull; `free` frames turn exactly, others by right angles."""
+    last = position[np.isfinite(position[:, -1, 0]), -1]
+    part = max(1, len(last) // 20)
+    way = np.median(last[-part:], axis=0) - np.median(last[:part], axis=0)
+    size = np.nanmedian(np.linalg.norm(np.diff(position, axis=1), axis=-1))
+    if np.linalg.norm(way) < 0.05 * size:  # no pull to speak of: along the chain
+        way = np.nanmedian(position[:, -1] - position[:, 0], axis=0)
+    way = way / np.linalg.norm(way)
+    if not free and np.abs(way).max() > SNAP:
+        way = np.round(way)
+    return np.array([[way[0], way[1]], [-way[1], way[0]]])
+
+
+def find_pull(motion: Motion) -> Pull:
+    """When the pull began and ended, from the pulled end alone.
+
+    Raises QualityError when the pulled end is lost at the beginning or the end of the clip.
+    """
+    x = motion.joint_mm[:, -1, 0]
+    seen = np.flatnonzero(np.isfinite(x))
+    if len(seen) < 3:
+        raise QualityError("the pulled end is seen in fewer than three frames: no pull is found")
+    value = x[seen]
+    part = max(1, len(seen) // 40)
+    first, last = np.median(value[:part]), np.median(value[-part:])
+    travel = float(last - first)
+    sigma = float(np.sqrt(np.nanmedian(motion.covariance_mm2[seen, -1, 0, 0])))
+    slack = max(5 * sigma, 0.01 * abs(travel))
+    away = np.abs(value - first) > slack
+    arrived = np.abs(value - last) <= slack
+    onset = int(seen[away.argmax()]) if away.any() else int(seen[-1])
+    end = int(seen[len(arrived) - np.argmin(arrived[::-1])]) if not arrived.all() else int(seen[0])
+    end = min(max(end, onset), int(seen[-1]))
+    return Pull(
+        slice(0, max(onset, 1)), slice(end, len(x)), float(motion.time_s[onset]),
+        float(motion.time_s[end]), travel, onset > 2,
+    )
+
+
+def angle_deg(motion: Motion) -> np.ndarray:
+    """Angle of every section against the pull, (T, L), degrees, -180..180."""
+    link = np.diff(motion.joint_mm, axis=1)
+    return np.degrees(np.arctan2(link[..., 1], link[..., 0]))
+
+
+def load_curve(
+    motion: Motion, *, kind: str, pull_section: bool = True, unit: str | None = None,
+    at_s: float | None = None,
+) -> LoadCurve:
+    """What each segment has opened beyond its rest state, at the end of the pull or at `at_s`.
+
+    `kind` is "ruler" or "blocks"; `unit` "section" or "fold" (a V of two sections, in which
+    leaning to one side cancels) for rulers, "spring" for blocks. With `pull_section` the last
+    section of a ruler lies in the hand and carries no load. Raises QualityError when a joint is
+    lost where it is needed.
+    """
+    pull = find_pull(motion)
+    unit = unit or ("section" if kind == "ruler" else "spring")
+    held = pull.held
+    if at_s is not None:
+        held = slice(*(int(np.argmin(np.abs(motion.time_s - at_s))) + k for k in (0, 1)))
+    rest_x, rest_covariance, rest_shared = _still(motion, pull.rest)
+    end_x, end_covariance, end_shared = _still(motion, held)
+    covariance = np.diag(rest_covariance + end_covariance)
+    if rest_shared is not None and end_shared is not None:
+        covariance = covariance + (end_shared - rest_shared) @ (end_shared - rest_shared).T
+    segments = len(end_x) - 1
+    group = _groups(segments, kind, pull_section, unit)
+    difference = group @ np.diff(np.eye(segments + 1), axis=0)
+    return LoadCurve.from_loads(
+        difference @ (end_x - rest_x), difference @ covariance @ difference.T, kind, unit=unit,
+        quantity=motion.unit,
+    )
+
+
+def _still(motion: Motion, frames: slice):
+    """Mean positions along the pull in some frames, their variances and shared patterns.
+
+    The mean of many frames is not much better than one of them: what compression does to a
+    resting mark stays the same.
+    """
+    x = motion.joint_mm[frames, :, 0]
+    seen = np.isfinite(x)
+    if not seen.any(0).all():
+        lost = int(np.flatnonzero(~seen.any(0))[0])
+        raise QualityError(
+            f"point {lost} is lost at {motion.time_s[frames][0]:.2f} s, where the load is read; "
+            "film it free of the hand, or choose another time"
+        )
+    count = seen.sum(0)
+    mean = np.where(seen, x, 0).sum(0) / count
+    variance = motion.covariance_mm2[frames, :, 0, 0]
+    variance = np.where(seen, variance, 0).sum(0) / count
+    wander = np.where(seen, (x - mean) ** 2, 0).sum(0) / count / count
+    shared = None
+    if motion.shared_mm is not None:
+        pattern = motion.shared_mm[frames, :, 0, :]
+        shared = np.where(seen[..., None], pattern, 0).sum(0) / count[:, None]
+    return mean, variance + wander, shared
+
+
+def _groups(segments: int, kind: str, pull_section: bool, unit: str) -> np.ndarray:
+    """Which segments make one load, (loads, segments)."""
+    loaded = segments - 1 if kind == "ruler" and pull_section and segments > 1 else segments
+    if unit != "fold":
+        return np.eye(segments)[:loaded]
+    folds = [np.arange(k, min(k + 2, loaded)) for k in range(0, loaded, 2)]
+    return np.array([np.isin(np.arange(segments), fold).astype(float) for fold in folds])
+
+
+def share_lost(motion: Motion) -> float:
+    """Share of all points and frames in which a point is lost."""
+    return 0.0 if motion.status is None else float((motion.status == LOST).mean())

@@ -1,0 +1,196 @@
+"""A recording of a marked rig, turned into the tracks of its points with calibrated errors."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rulerlab.camera import Camera, read_camera
+from rulerlab.errors import InputError
+from rulerlab.records import DETECTED, LOST, PREDICTED, Tracks
+from rulerlab.rig import Rig
+from rulerlab.track.follow import Followed, follow
+from rulerlab.track.gaps import fill_gaps
+from rulerlab.track.health import time_gaps
+from rulerlab.track.measure import Measured, Progress, measure, references
+from rulerlab.track.register import View, register
+from rulerlab.track.uncertainty import FLOOR_PX, USUAL, rail_scale, strain_scale
+from rulerlab.video import Recording
+
+__all__ = ["Tracked", "track"]
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """The tracks of a clip, and what is known about how they came to be."""
+
+    tracks: Tracks
+    view: View | None  # None: no reference, all is in pixels
+    height_mm: np.ndarray  # (N,) of the marks above the board
+    kind: str  # "ruler" or "blocks"
+    marks: str  # "dots" or "tags"
+    notes: list[str]  # what was assumed, in the words of rig.toml
+    warnings: list[str]
+    health: dict[str, Any]
+
+
+def track(recording: Recording, rig: Rig, *, progress: Progress | None = None) -> Tracked:
+    """Follow every point of the rig through a recording.
+
+    Raises InputError when there is no rig in view or rig.toml contradicts the picture,
+    QualityError when the marks form no chain.
+    """
+    began = time.perf_counter()
+    if rig.marks.kind == "none":
+        raise InputError(
+            "bare sticks (marks.kind = 'none') can't be tracked yet: put dots or tags on the rig"
+        )
+    camera = None
+    if rig.camera.calibration:
+        camera = read_camera(rig.camera.calibration).scaled_to(recording.width, recording.height)
+    measured = measure(recording, rig, progress)
+    if len(measured.time_s) < 2:
+        raise InputError(f"{recording.path} has one frame: a motion needs at least two")
+    view, warnings = _view(measured, rig, camera)
+    followed = follow(measured, rig, view)
+    height = np.broadcast_to(np.array(rig.marks.height_mm or 0.0), followed.sharp.shape[1]).copy()
+    health = _health(recording, measured, followed)
+    tracks, scale = _finish(measured, followed, view, height, rig, health)
+    health["seconds"] = round(time.perf_counter() - began, 3)
+    health["frames_per_s"] = round(len(tracks.time_s) / (time.perf_counter() - began), 1)
+    health["error_scale"] = round(scale, 2)
+    return Tracked(tracks, view, height, followed.kind, measured.marks, followed.notes,
+                   warnings + recording.problems, health)
+
+
+def _view(measured: Measured, rig: Rig, camera: Camera | None) -> tuple[View | None, list[str]]:
+    warnings = []
+    found = references(measured, rig)
+    if found is None:
+        return None, warnings
+    view = register(*found, camera)
+    if view.residual_px > 1.0:
+        warnings.append(
+            f"the references miss their places by {view.residual_px:.1f} px: "
+            "check their mm in rig.toml and the camera's calibration"
+        )
+    if camera is None and max(rig.marks.height_mm, default=0) > 0:
+        warnings.append(
+            f"marks stand {max(rig.marks.height_mm):g} mm above the board and no calibrated camera "
+            "is given: their parallax is not corrected (about height / camera distance in scale)"
+        )
+    return view, warnings
+
+
+def _health(recording: Recording, measured: Measured, followed: Followed) -> dict[str, Any]:
+    """Frames that are not what they seem, by their number."""
+    position = followed.position_px
+    moved = np.zeros(len(position))
+    if len(position) > 2:
+        step = np.linalg.norm(position[2:] - position[:-2], axis=-1)
+        moved[1:-1] = np.nan_to_num(step).max(1)
+    usual = np.nanmedian(followed.sharp, axis=0)
+    dull = np.nan_to_num(followed.sharp / usual, nan=1.0) < 0.4
+    return {
+        "frames": len(measured.time_s),
+        "frames_declared": recording.frames_declared,
+        "duplicates": measured.health.duplicates().tolist(),
+        "ghosts": measured.health.ghosts(moved).tolist(),
+        "blurred": np.flatnonzero(dull.mean(1) > 0.5).tolist(),
+        "corrupt": measured.corrupt,
+        "gaps": [{"time_s": t, "frames_missing": n} for t, n in time_gaps(measured.time_s)],
+        "problems": recording.problems,
+    }
+
+
+def _finish(measured, followed, view, height, rig, health) -> tuple[Tracks, float]:
+    """Drop what can't be trusted, scale the errors, fill the gaps, and say which is which."""
+    position = followed.position_px.copy()
+    for name in ("duplicates", "ghosts", "corrupt"):
+        position[health[name]] = np.nan
+    frames, points = position.shape[:2]
+    never = np.flatnonzero(~np.isfinite(position[..., 0]).any(0))
+    if len(never):
+        raise InputError(f"point {never[0]} of the chain is seen in no frame")
+    plane, jacobian = _to_plane(position, view, height)
+    lengths = None
+    if followed.kind == "ruler":
+        lengths = _lengths(plane, rig, view)
+        _drop_strangers(position, plane, lengths, followed.covariance_px)
+    scale = _scale(measured, followed, position, plane, jacobian, lengths, view)
+    covariance = scale**2 * followed.covariance_px + FLOOR_PX**2 * np.eye(2)
+    spread = np.sqrt(np.nanmedian(covariance[..., 0, 0]) * np.nanmedian(jacobian[..., 0, 0] ** 2))
+    filled, extra = fill_gaps(
+        measured.time_s, plane, lengths if view is not None else None, sigma=float(spread)
+    )
+    missing = ~np.isfinite(plane[..., 0])
+    back = filled * [1, -1] if view is None else view.to_px(filled, height)
+    position[missing] = back[missing]
+    inverse = np.linalg.inv(
+        _to_plane(np.where(np.isfinite(back), back, 0.0), view, height)[1][missing]
+    )
+    covariance[missing] = inverse @ extra[missing] @ np.swapaxes(inverse, -1, -2)
+    status = np.where(missing, PREDICTED, DETECTED)
+    size = np.median(np.linalg.norm(np.diff(position, axis=1), axis=-1))
+    sigma = np.sqrt(np.maximum(covariance[..., 0, 0], covariance[..., 1, 1]))
+    lost = missing & ~(sigma < 0.25 * size)
+    status[lost] = LOST
+    position[lost], covariance[lost] = np.nan, np.nan
+    return Tracks(measured.time_s, position, covariance, status), scale
+
+
+def _to_plane(position: np.ndarray, view: View | None, height: np.ndarray):
+    if view is None:
+        return position * [1, -1], np.broadcast_to(
+            np.diag([1.0, -1.0]), position.shape[:2] + (2, 2)
+        )
+    return view.to_mm(position, height), view.jacobian(position, height)
+
+
+def _lengths(plane: np.ndarray, rig: Rig, view: View | None) -> np.ndarray:
+    """Section lengths: as measured in this clip; those of rig.toml where nothing was seen."""
+    gap = np.linalg.norm(np.diff(plane, axis=1), axis=-1)
+    given = np.array(rig.ruler.sections_mm)
+    if view is not None and len(given) == gap.shape[1]:
+        seen = np.isfinite(gap).sum(0) >= 10
+        return np.where(seen, np.nanmedian(np.where(seen, gap, given), axis=0), given)
+    known = np.isfinite(gap).any(0)
+    typical = np.nanmedian(gap)
+    return np.where(known, np.nanmedian(np.where(known, gap, typical), axis=0), typical)
+
+
+def _drop_strangers(position, plane, lengths, covariance_px) -> None:
+    """Forget sightings that a rigid section can't reach: another thing of the same colour."""
+    strain = np.abs(np.linalg.norm(np.diff(plane, axis=1), axis=-1) - lengths)
+    usual = 1.48 * np.nanmedian(strain, axis=0)
+    bad = strain > np.maximum(8 * usual, 0.025 * lengths)
+    left = np.concatenate([np.zeros((len(bad), 1), bool), bad], axis=1)
+    right = np.concatenate([bad, np.zeros((len(bad), 1), bool)], axis=1)
+    inner = left & right
+    alone_left = bad & ~inner[:, :-1] & ~inner[:, 1:]
+    spread = np.nan_to_num(covariance_px[..., 0, 0] + covariance_px[..., 1, 1], nan=np.inf)
+    worse = spread[:, :-1] > spread[:, 1:]
+    drop = inner.copy()
+    drop[:, :-1] |= alone_left & worse
+    drop[:, 1:] |= alone_left & ~worse
+    position[drop], plane[drop] = np.nan, np.nan
+
+
+def _scale(measured, followed, position, plane, jacobian, lengths, view) -> float:
+    """How much larger the true errors are than those of the fits.
+
+    The chain's own scatter and what is usual for such marks are both known to within a third, so
+    their geometric mean is taken; where the chain can't tell, the usual value stands.
+    """
+    usual = USUAL[measured.marks]
+    seen = np.where(np.isfinite(position[..., :1, None]), followed.covariance_px, np.nan)
+    covariance = seen + (FLOOR_PX / usual) ** 2 * np.eye(2)
+    found = None
+    if followed.kind == "ruler" and view is not None:
+        found = strain_scale(plane, lengths, jacobian, covariance)
+    elif followed.kind == "blocks":
+        found = rail_scale(plane, jacobian, covariance)
+    return usual if found is None else float(np.sqrt(usual * np.clip(found, 0.3, 60.0)))

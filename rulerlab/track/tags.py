@@ -1,0 +1,192 @@
+"""ArUco tags: identified by OpenCV once, then followed by their own edges.
+
+The library's corners are good to half a pixel; the centre of a tag whose four sides are fitted
+as straight lines is good to a few hundredths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+
+from rulerlab.errors import InputError
+from rulerlab.track.cuts import fit_sides, reads_as
+
+
+@dataclass(frozen=True)
+class Tags:
+    """The tags of one picture."""
+
+    ids: np.ndarray  # (n,)
+    corner_px: np.ndarray  # (n, 4, 2) ArUco's order: top left, then clockwise
+    centre_px: np.ndarray  # (n, 2) where the diagonals meet
+    covariance_px: np.ndarray  # (n, 2, 2) of the centre, from the line fits
+
+
+_NO_TAGS = Tags(np.zeros(0, int), np.zeros((0, 4, 2)), np.zeros((0, 2)), np.zeros((0, 2, 2)))
+
+
+@cache
+def _detector(dictionary: str) -> cv2.aruco.ArucoDetector:
+    number = getattr(cv2.aruco, dictionary, None)
+    if number is None or not dictionary.startswith("DICT_"):
+        raise InputError(f"marks.dictionary: {dictionary!r} is not a dictionary of cv2.aruco")
+    parameters = cv2.aruco.DetectorParameters()
+    parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_NONE
+    parameters.adaptiveThreshWinSizeMin, parameters.adaptiveThreshWinSizeMax = 5, 45
+    parameters.adaptiveThreshWinSizeStep = 8
+    parameters.perspectiveRemoveIgnoredMarginPerCell = 0.3  # read the middle of blurred modules
+    return cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(number), parameters)
+
+
+@cache
+def _pattern(dictionary: str, tag: int) -> np.ndarray:
+    """The black (0) and white (1) modules of a tag with its border, as (m, m)."""
+    book = _detector(dictionary).getDictionary()
+    modules = book.markerSize + 2
+    return (cv2.aruco.generateImageMarker(book, int(tag), modules) > 127).astype(np.uint8)
+
+
+def find_tags(luma: np.ndarray, dictionary: str, *, enlarge: int = 1) -> Tags:
+    """Every tag of a dictionary in a picture, each id once, with centres from refitted sides.
+
+    Small tags (modules of 4 px and less) are found more surely in an enlarged picture.
+    """
+    seen = luma
+    if enlarge > 1:
+        seen = cv2.resize(luma, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_CUBIC)
+    corners, ids, _ = _detector(dictionary).detectMarkers(seen)
+    if ids is None or not len(corners):
+        return _NO_TAGS
+    ids = np.ravel(ids).astype(int)
+    quads = np.reshape(np.array(corners, float), (-1, 4, 2))
+    quads = (quads + 0.5) / enlarge - 0.5
+    largest = {}
+    for k in np.argsort([cv2.contourArea(q.astype(np.float32)) for q in quads]):
+        largest[ids[k]] = k
+    keep = np.array(sorted(largest.values()))
+    return refit_tags(luma, ids[keep], quads[keep])
+
+
+def follow_tags(luma: np.ndarray, ids: np.ndarray, guess_px: np.ndarray, dictionary: str) -> Tags:
+    """Tags near where they are expected: sides refitted, then their pattern read again.
+
+    A tag that is covered, or whose modules do not read as its own, is left out.
+    """
+    tags = refit_tags(luma, ids, guess_px)
+    good = [
+        k for k in range(len(tags.ids))
+        if reads_as(luma, tags.corner_px[k], _pattern(dictionary, int(tags.ids[k])))
+    ]
+    return Tags(tags.ids[good], tags.corner_px[good], tags.centre_px[good],
+                tags.covariance_px[good])
+
+
+def refit_tags(luma: np.ndarray, ids: np.ndarray, guess_px: np.ndarray) -> Tags:
+    """Corners as the meeting points of the four fitted sides; tags without four sides left out."""
+    ids, guess_px = np.asarray(ids), np.ascontiguousarray(guess_px, float)
+    if not len(ids):
+        return _NO_TAGS
+    corner, _ = fit_sides(luma, guess_px)
+    corner, variance = fit_sides(luma, corner)
+    centre, good = _diagonals_meet(corner)
+    moved = np.abs(corner - guess_px).max((1, 2))
+    good = good & (moved < 8) & np.isfinite(variance).all(1)  # a lost corner moved by NaN
+    spread = variance[good].mean(1) / 2
+    covariance = spread[:, None, None] * np.eye(2)
+    return Tags(ids[good], corner[good], centre[good], covariance)
+
+
+def _diagonals_meet(corner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    a, b, c, d = (corner[:, k] for k in range(4))
+    first, second, between = c - a, d - b, b - a
+    cross = _cross(first, second)
+    safe = np.where(np.abs(cross) > 1e-9, cross, 1.0)
+    along = _cross(between, second) / safe
+    return a + along[:, None] * first, np.abs(cross) > 1e-9
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+
+
+class TagFollower:
+    """The tags of a clip, frame by frame: each is found once and then followed by its edges."""
+
+    def __init__(self, dictionary: str):
+        self.dictionary = dictionary
+        self._corner: dict[int, np.ndarray] = {}
+        self._picture: dict[int, np.ndarray] = {}
+        self._unseen: dict[int, int] = {}
+        self._frames = 0
+
+    def observe(self, luma: np.ndarray) -> Tags:
+        """The tags of the next picture."""
+        if self._frames in (0, 15, 60, 150, 300) or not self._corner:
+            both = [find_tags(luma, self.dictionary)]
+            if self._frames == 0 or len(both[0].ids) < len(self._corner):
+                both.append(find_tags(luma, self.dictionary, enlarge=2))
+            for tags in both:
+                for tag, corner in zip(tags.ids, tags.corner_px, strict=True):
+                    self._corner.setdefault(int(tag), corner)
+        self._frames += 1
+        ids = np.array(sorted(self._corner), int)
+        if not len(ids):
+            return _NO_TAGS
+        guess = np.array([self._corner[i] for i in ids])
+        tags = follow_tags(luma, ids, guess, self.dictionary)
+        lost = [int(i) for i in ids if i not in tags.ids]
+        if lost:
+            tags = _joined([tags, *(self._look_again(luma, tag) for tag in lost)])
+        self._remember(luma, tags)
+        return tags
+
+    def _remember(self, luma: np.ndarray, tags: Tags) -> None:
+        for tag in self._corner:
+            self._unseen[tag] = self._unseen.get(tag, 0) + 1
+        for tag, corner in zip(tags.ids, tags.corner_px, strict=True):
+            self._corner[int(tag)], self._unseen[int(tag)] = corner, 0
+            if self._frames % 8 == 1 or int(tag) not in self._picture:
+                low, high = _box(corner, 0.1, luma.shape)
+                self._picture[int(tag)] = luma[low[1] : high[1], low[0] : high[0]].copy()
+
+    def _look_again(self, luma: np.ndarray, tag: int) -> Tags:
+        """A tag that jumped: match its picture around its last place, else read it anew."""
+        unseen = self._unseen.get(tag, 0)
+        if unseen > 5 and unseen % 5:  # covered by a hand, most likely: look now and then
+            return _NO_TAGS
+        corner, picture = self._corner[tag], self._picture.get(tag)
+        low, high = _box(corner, 0.8 + 0.2 * min(unseen, 5), luma.shape)
+        window = luma[low[1] : high[1], low[0] : high[0]]
+        if picture is not None and np.all(np.array(window.shape) >= picture.shape):
+            match = cv2.matchTemplate(window, picture, cv2.TM_CCOEFF_NORMED)
+            _, best, _, place = cv2.minMaxLoc(match)
+            if best > 0.6:
+                last, _ = _box(corner, 0.1, luma.shape)
+                moved = corner + (low + place - last)
+                again = follow_tags(luma, np.array([tag]), moved[None], self.dictionary)
+                if len(again.ids):
+                    return again
+        if min(window.shape) < 16:
+            return _NO_TAGS
+        small = np.ptp(corner, axis=0).max() < 48
+        near = find_tags(np.ascontiguousarray(window), self.dictionary, enlarge=2 if small else 1)
+        keep = near.ids == tag
+        return Tags(near.ids[keep], near.corner_px[keep] + low, near.centre_px[keep] + low,
+                    near.covariance_px[keep])
+
+
+def _joined(parts: list[Tags]) -> Tags:
+    return Tags(*(np.concatenate([getattr(part, name) for part in parts])
+                  for name in ("ids", "corner_px", "centre_px", "covariance_px")))
+
+
+def _box(corner: np.ndarray, margin: float, shape: tuple[int, ...]):
+    """Corners (x, y) of the window around a tag, `margin` tag sizes wider on each side."""
+    size = np.ptp(corner, axis=0).max()
+    low = np.maximum(np.floor(corner.min(0) - margin * size), 0).astype(int)
+    high = np.ceil(corner.max(0) + margin * size).astype(int) + 1
+    return low, np.minimum(high, [shape[1], shape[0]])
