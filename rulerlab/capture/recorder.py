@@ -52,8 +52,8 @@ class Recorder:
 
     def start(self, *, wait_s: float = 10.0) -> None:
         """Begin to film; returns when the first frame is there, InputError if none comes."""
-        self._taker.start()
         self._writer.start()
+        self._taker.start()
         deadline = time.monotonic() + wait_s
         while not self.first_shot.wait(0.05):
             if self.error or not self._taker.is_alive() or time.monotonic() > deadline:
