@@ -67,9 +67,9 @@ class Recorder:
 
     @property
     def frames_per_s(self) -> float:
-        """Rate at which frames have been coming lately."""
+        """Rate at which frames have been coming lately; 0 before there are ten."""
         times = list(self._recent)
-        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
+        return 1 / max(float(np.median(np.diff(times))), 1e-4) if len(times) >= 10 else 0.0
 
     def stop(self) -> None:
         """End the film; everything that came so far is in it."""
