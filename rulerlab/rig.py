@@ -189,6 +189,10 @@ def _value(name: str, value: Any) -> Any:
 
 def _check_sizes(rig: Rig) -> None:
     """Lists must have one number, or as many as the rig has points, sections or blocks."""
+    if 0 < len(rig.reference.crosses_mm) < 4:
+        raise InputError(
+            f"reference.crosses_mm has {len(rig.reference.crosses_mm)} crosses, needs 4 or more"
+        )
     if rig.points is None:
         return
     for name, numbers, count in (
@@ -201,7 +205,3 @@ def _check_sizes(rig: Rig) -> None:
             raise InputError(
                 f"{name} has {len(numbers)} numbers, a rig of {rig.points} points needs {count}"
             )
-    if rig.reference.crosses_mm and len(rig.reference.crosses_mm) < 4:
-        raise InputError(
-            f"reference.crosses_mm has {len(rig.reference.crosses_mm)} crosses, needs 4 or more"
-        )

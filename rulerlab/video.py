@@ -72,6 +72,8 @@ class Recording:
             self.frames_per_s = float(rate) if rate else float("nan")
             self.frames_declared = stream.frames
             self.bit_rate = container.bit_rate
+            self.start_s = float(first.time or 0.0)
+            self.duration_s = _duration_s(container, stream)
             if not self.frames_declared and stream.duration and rate:
                 self.frames_declared = round(float(stream.duration * stream.time_base * rate))
 
@@ -159,6 +161,13 @@ class Recording:
         return Frame(self.frames_read, time_s, *planes, corrupt=bool(picture.is_corrupt))
 
 
+def _duration_s(container: av.container.InputContainer, stream: av.VideoStream) -> float:
+    """How long the pictures run, as the container says; without end when it does not."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else float("inf")
+
+
 def _rotation(picture: av.VideoFrame) -> int:
     """Quarter turns, in degrees against the clock, that put a phone's picture upright."""
     return round(getattr(picture, "rotation", 0) / 90) * 90 % 360
@@ -167,7 +176,9 @@ def _rotation(picture: av.VideoFrame) -> int:
 class VideoWriter:
     """H.264 that a browser plays, with the timestamps of the frames it is given."""
 
-    def __init__(self, path: Path, width: int, height: int, *, crf: int = 23):
+    def __init__(
+        self, path: Path, width: int, height: int, *, crf: int = 23, kbps: int | None = None
+    ):
         self.path = Path(path)
         self._container = av.open(str(path), "w", options={"movflags": "+faststart"})
         self._stream = self._container.add_stream("libx264", rate=Fraction(30))
@@ -175,7 +186,11 @@ class VideoWriter:
         self._stream.pix_fmt = "yuv420p"
         self._stream.time_base = Fraction(1, 90_000)
         self._stream.codec_context.time_base = Fraction(1, 90_000)
-        self._stream.options = {"crf": str(crf), "preset": "veryfast"}
+        if kbps is None:
+            self._stream.options = {"crf": str(crf), "preset": "veryfast"}
+        else:  # a fixed rate, as cameras film
+            self._stream.bit_rate = 1000 * kbps
+            self._stream.options = {"preset": "veryfast"}
         self._last = -1
 
     def write(self, picture_bgr: np.ndarray, time_s: float) -> None:

@@ -246,13 +246,16 @@ def test_banded_noise_shakes_at_its_frequency_with_unchanged_strength():
 
 
 @pytest.mark.parametrize("mass", [0.0, 1.0])
-def test_a_path_depends_on_seed_and_chain_alone(mass):
+def test_a_path_depends_on_seed_and_chain_alone(mass, monkeypatch):
     model = ChainModel(noise=0.1, common_noise=0.05, mass=mass)
     many = final_profiles(model, drive.step(), 301, chains=130, seed=5)
     assert_array_equal(
         many, final_profiles(model, drive.step(), 301, chains=130, seed=5, threads=1))
     few = final_profiles(model, drive.step(), 301, chains=7, first_chain=60, seed=5)
     assert_array_equal(many[60:67], few)
+    monkeypatch.setattr("rulerlab.chain.simulate.LANE_STEPS", 3000)  # many short pieces
+    assert_array_equal(few, final_profiles(model, drive.step(), 301, chains=7, first_chain=60,
+                                           seed=5))  # fmt: skip
     replay = simulate(model, drive.step(), 301, every=7, seed=5, chain=66)
     assert_array_equal(replay.joint_mm[-1, 1:-1, 0], many[66])
     assert not np.allclose(many, final_profiles(model, drive.step(), 301, chains=130, seed=6))
@@ -375,9 +378,28 @@ def test_simulate_writes_the_run_and_says_what_is_wrong(capsys, tmp_path):
     code, said = run(capsys, "--steps", "200", "--out", str(out), "--every", "50")
     table = np.loadtxt(out, delimiter=",", skiprows=1)
     assert code == 0 and "concave" in said.out and table.shape == (5, 10)
+    slipped = tmp_path / "slips.csv"
+    jumping = """--order 2 --blocks 1 --mass 0.05 --damping 0.2 --static-ratio 2 --steps 30000
+     --speed 0.01 --pull 4 --every 10 --friction-right 0.1"""
+    code, _ = run(capsys, *jumping.split(), "--slips", str(slipped))
+    listed = np.genfromtxt(slipped, delimiter=",", names=True)
+    assert code == 0 and len(listed) > 2 and (listed["blocks"] >= 1).all()
+    assert run(capsys, "--friction-right", "0.1,0.2")[0] == 2
     code, said = run(capsys, "--dt", "3")
     assert code == 2 and said.err.count("\n") == 1 and "largest stable" in said.err
     bad = tmp_path / "bad.csv"
     bad.write_text("no,table\nat,all\n")
     assert run(capsys, "--drive-csv", str(bad))[0] == 3
     assert run(capsys, "--common-noise", "loud")[0] == 2
+
+
+def test_a_place_that_can_not_be_written_costs_speed_but_no_result(monkeypatch):
+    from rulerlab.chain import kernels
+
+    def njit(function, **knobs):
+        if knobs.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return function
+
+    monkeypatch.setattr(kernels, "njit", njit)
+    assert kernels.compiled(math.hypot) is math.hypot

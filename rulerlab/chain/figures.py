@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rulerlab.chain.events import Lubrication, Slips
+from rulerlab.chain.opening import EVEN, OpeningMap
 from rulerlab.chain.phase import PhaseDiagram
 
 if TYPE_CHECKING:
@@ -72,8 +74,8 @@ def _zero_line(diagram: PhaseDiagram, rows: np.ndarray, columns: np.ndarray, ax:
     if seen.any():
         place = np.interp(crossing[seen], value[::-1], np.arange(len(value))[::-1])
         ax.plot(place, np.flatnonzero(seen), ".-", color="tab:blue", lw=2, ms=8)
-        ax.annotate("$c = 0$", (place[-1], np.flatnonzero(seen)[-1]), (-6, 4), color="tab:blue",
-                    textcoords="offset points", ha="right")  # fmt: skip
+        ax.annotate("$c = 0$", (place[0], np.flatnonzero(seen)[0]), (-5, 5), color="tab:blue",
+                    textcoords="offset points", ha="right", fontsize=11)  # fmt: skip
 
 
 def plot_slices(diagram: PhaseDiagram, ax: Axes) -> None:
@@ -99,16 +101,23 @@ def plot_slices(diagram: PhaseDiagram, ax: Axes) -> None:
     ax.set_ylabel("c: first minus last load")
     ax.text(0.98, 0.03, "concave: load at the hand", transform=ax.transAxes, ha="right",
             color="0.4", fontsize=8)  # fmt: skip
-    ax.legend(title=WORDS.get(grid.row, grid.row), fontsize=8, title_fontsize=8, ncols=2)
+    ax.legend(title=WORDS.get(grid.row, grid.row).split(", ")[-1], fontsize=8, title_fontsize=9,
+              loc="upper left", bbox_to_anchor=(1.01, 1.0))  # fmt: skip
 
 
-def write_phase(diagram: PhaseDiagram, path) -> None:
-    """The diagram and its slices as one picture; the ending of `path` names the format."""
+def _sheet(width: float, height: float):
+    """An empty figure that needs no screen."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 5), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
+    return figure
+
+
+def write_phase(diagram: PhaseDiagram, path: str | Path) -> None:
+    """The diagram and its slices as one picture; the ending of `path` names the format."""
+    figure = _sheet(12, 5)
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
     plot_phase(diagram, left)
     plot_slices(diagram, right)
@@ -134,3 +143,28 @@ def plot_lubrication(found: Lubrication, ax: Axes) -> None:
     ax.set_xlabel(WORDS["noise"])
     ax.set_ylabel("effective friction")
     ax.legend()
+
+
+def plot_opening(found: OpeningMap, friction: int, ax: Axes) -> None:
+    """Unevenness of a ruler's folds over shaking, one line per pulling speed."""
+    for v, speed in enumerate(found.speed_mm_s):
+        shade = f"{0.7 * v / max(1, len(found.speed_mm_s) - 1):.2f}"
+        ax.errorbar(found.shake_mm, found.fold[friction, v], found.fold_spread[friction, v],
+                    marker="o", ms=4, color=shade, label=f"{speed:g} mm/s")  # fmt: skip
+    ax.axhspan(0, EVEN, color="tab:blue", alpha=0.12, lw=0)
+    ax.text(0.98, 0.02, "opens evenly", transform=ax.transAxes, ha="right", va="bottom",
+            color="tab:blue", fontsize=9)  # fmt: skip
+    ax.set_ylim(0, None)
+    ax.set_xlabel("shaking of the board, standard deviation in mm")
+    ax.set_title(f"friction x {found.friction[friction]:g}", fontsize=10)
+
+
+def write_opening_map(found: OpeningMap, path: str | Path) -> None:
+    """One panel per friction; the ending of `path` names the format."""
+    figure = _sheet(4.2 * len(found.friction) + 0.8, 4)
+    axes = figure.subplots(1, len(found.friction), sharey=True, squeeze=False)[0]
+    for friction, ax in enumerate(axes):
+        plot_opening(found, friction, ax)
+    axes[0].set_ylabel("unevenness of the folds (CV)")
+    axes[0].legend(title="pulled at", fontsize=8, title_fontsize=8)
+    figure.savefig(path, dpi=130)

@@ -17,6 +17,7 @@ from rulerlab.errors import UsageError
 from rulerlab.records import LoadCurve, Motion
 
 VARIED = ("stiffness", "friction_right", "friction_left", "noise", "common_noise", "mass")
+LANE_STEPS = 200_000_000
 COMMON_STREAM = 2**40  # a block number that no block has
 
 
@@ -38,12 +39,21 @@ def streams(seed: int, chain: np.ndarray, block: np.ndarray) -> np.ndarray:
     return np.stack([key & low, key >> shift, more & low, more >> shift]).astype(np.uint32)
 
 
+def aligned(size: int, kind: type) -> np.ndarray:
+    """Zeros that start on a cache line: whole vectors then load in one go."""
+    room = np.zeros(size * np.dtype(kind).itemsize + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size * np.dtype(kind).itemsize].view(kind)
+
+
 def chunked(rows: np.ndarray, height: int) -> np.ndarray:
     """(R, N) laid out as (N / LANES, height, LANES), flat; missing rows and lanes are 0."""
     lanes = -(-rows.shape[1] // LANES) * LANES
     full = np.zeros((height, lanes), rows.dtype)
     full[: rows.shape[0], : rows.shape[1]] = rows
-    return np.ascontiguousarray(full.reshape(height, -1, LANES).swapaxes(0, 1)).ravel()
+    flat = aligned(full.size, rows.dtype.type)
+    flat.reshape(-1, height, LANES)[:] = full.reshape(height, -1, LANES).swapaxes(0, 1)
+    return flat
 
 
 def coefficients(model: ChainModel, width: int, vary: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -101,18 +111,18 @@ def new_tile(
     lanes = rows.size // ROWS
     block, chain = np.repeat(np.arange(blocks), width), np.tile(chains, blocks)
     banded, shared = model.noise_bandwidth > 0, _present(model, vary, "common_noise")
-    noise = np.zeros(lanes * NOISE_ROWS, np.uint32)
+    noise = aligned(lanes * NOISE_ROWS, np.uint32)
     if seed is not None and _present(model, vary, "noise"):
         noise = chunked(streams(seed, chain, block), NOISE_ROWS)
-    common = np.zeros(NOISE_ROWS * LANES, np.uint32)
+    common = aligned(NOISE_ROWS * LANES, np.uint32)
     if seed is not None and shared:
         common = chunked(streams(seed, chains, np.full(width, COMMON_STREAM)), NOISE_ROWS)
     return Tile(
-        x=np.zeros(lanes + 2 * width, kind), spare=np.zeros(lanes + 2 * width, kind),
-        v=np.zeros(lanes, kind), noise=noise, rows=rows,
-        memory=np.zeros(2 * lanes if banded else 0, np.float32), common=common,
-        common_memory=np.zeros(2 * common.size // NOISE_ROWS if banded else 0, np.float32),
-        shared=np.zeros(noise.size if shared else 0, np.uint32),
+        x=aligned(lanes + 2 * width, kind), spare=aligned(lanes + 2 * width, kind),
+        v=aligned(lanes, kind), noise=noise, rows=rows,
+        memory=aligned(2 * lanes if banded else 0, np.float32), common=common,
+        common_memory=aligned(2 * common.size // NOISE_ROWS if banded else 0, np.float32),
+        shared=aligned(noise.size if shared else 0, np.uint32),
     )  # fmt: skip
 
 
@@ -163,6 +173,15 @@ def tile_width(blocks: int) -> int:
     return max(1, min(64, 448 // blocks))
 
 
+def _move(
+    tile: Tile, law: Law, driven: tuple[np.ndarray, np.ndarray], start: int, stop: int
+) -> None:
+    """Advance in pieces of a fraction of a second, so that Ctrl-C is heard between them."""
+    piece = max(2, LANE_STEPS // tile.v.size // 2 * 2)
+    for first in range(start, stop, piece):
+        advance(tile, law, *driven, first, min(piece, stop - first))
+
+
 def run_profiles(
     model: ChainModel,
     drive: Drive,
@@ -200,7 +219,7 @@ def run_profiles(
         shots = np.empty((len(chain), len(moments), model.blocks), kind)
         done = 0
         for shot, moment in enumerate(moments):
-            advance(tile, law, pull, table, done, moment - done)
+            _move(tile, law, (pull, table), done, moment)
             done = moment
             inner = tile.x[len(chain) : (model.blocks + 1) * len(chain)]
             shots[:, shot] = inner.reshape(model.blocks, -1).T
@@ -291,8 +310,7 @@ def simulate(
     joint = np.zeros((len(moments), model.blocks + 2, 2))
     for frame, moment in enumerate(moments):
         if frame:
-            before = moments[frame - 1]
-            advance(tile, law, pull, table, before, moment - before)
+            _move(tile, law, (pull, table), moments[frame - 1], moment)
         joint[frame, 1:-1, 0] = tile.x[1 : model.blocks + 1]
         end = pull[moment]
         if drive.force:

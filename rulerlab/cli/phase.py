@@ -10,6 +10,22 @@ def command() -> None:
     """Map how the load is shared over a grid of two parameters."""
 
 
+def _folder(out: str, result: str, force: bool):
+    """The folder for the result, made if need be; a finished one is kept without `force`."""
+    from pathlib import Path
+
+    from rulerlab.errors import InputError, UsageError
+
+    folder = Path(out)
+    if (folder / result).exists() and not force:
+        raise UsageError(f"{folder / result} exists; give --force to replace it, or -o DIR")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} can't be made: {error.strerror}") from error
+    return folder
+
+
 def _axis(_context, _option, text: str) -> tuple[str, tuple[float, ...]]:
     """NAME=a,b,c or NAME=first:last:count."""
     name, _, values = text.partition("=")
@@ -58,11 +74,8 @@ def chain(rows, columns, out: str, force: bool, as_json: bool, **options) -> Non
 
     An interrupted run goes on where it stopped when the same command is given again.
     """
-    from pathlib import Path
-
     from rulerlab.chain import phase
     from rulerlab.chain.model import ChainModel
-    from rulerlab.errors import UsageError
 
     parts = {name: options.pop(name) for name in (
         "blocks", "stiffness", "friction_right", "friction_left", "noise", "mass", "damping", "dt")}
@@ -72,10 +85,7 @@ def chain(rows, columns, out: str, force: bool, as_json: bool, **options) -> Non
     names = {"row": rows[0], "row_values": rows[1], "column": columns[0],
              "column_values": columns[1]}  # fmt: skip
     grid = phase.PhaseGrid(ChainModel(**parts), **names, **options)
-    folder = Path(out)
-    if (folder / "phase.csv").exists() and not force:
-        raise UsageError(f"{folder / 'phase.csv'} exists; give --force to replace it, or -o DIR")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _folder(out, "phase.csv", force)
     diagram = _watched(grid, folder / "phase.partial.npz")
     phase.write(diagram, folder / "phase.csv")
     from rulerlab.chain.figures import write_phase
@@ -120,3 +130,65 @@ def _say(diagram, folder, as_json: bool) -> None:
         for value, c in zip(grid.row_values, diagram.c, strict=True):
             click.echo(f"{value:8.3g}" + "".join(f"{x:+8.3f}" for x in c))
     click.echo(f"{folder}/phase.csv {folder}/phase.svg")
+
+
+def _numbers(_context, _option, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(value) for value in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: write numbers with commas between") from error
+
+
+@command.command("ruler")
+@click.option("--shake", default="0,0.3,0.6,1,1.5,2.5", show_default=True, callback=_numbers,
+              help="Standard deviation of the board's position in mm.")
+@click.option("--speed", default="40,150,600", show_default=True, callback=_numbers,
+              help="Pulling speed in mm/s.")
+@click.option("--friction", default="0.3,1", show_default=True, callback=_numbers,
+              help="Multiples of the usual friction of hinges and table.")
+@click.option("--sections", default=8, show_default=True, help="Full sections of the ruler.")
+@click.option("--pull", default=300.0, show_default=True, help="Distance of the pull in mm.")
+@click.option("--frequency", default=20.0, show_default=True, help="Of the shaking in Hz.")
+@click.option("--repeats", default=2, show_default=True, help="Runs of every cell.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of chance.")
+@click.option("-o", "--out", default="phase-ruler", show_default=True,
+              type=click.Path(file_okay=False), help="Folder for ruler.csv and ruler.svg.")
+@click.option("--force", is_flag=True, help="Replace a finished map.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def ruler(shake, speed, friction, sections: int, pull: float, frequency: float, repeats: int,
+          seed: int, out: str, force: bool, as_json: bool) -> None:
+    """Map where shaking opens a rigid folding ruler evenly."""
+    import json
+    import sys
+
+    import numpy as np
+
+    from rulerlab.chain.figures import write_opening_map
+    from rulerlab.chain.opening import opening_map
+    from rulerlab.chain.ruler import RulerModel
+
+    folder = _folder(out, "ruler.csv", force)
+    knobs = {"shake_mm": shake, "speed_mm_s": speed, "friction": friction, "pull_mm": pull,
+             "frequency_hz": frequency, "repeats": repeats, "seed": seed}  # fmt: skip
+    model = RulerModel.of_wood(sections)
+    if sys.stderr.isatty():
+        with click.progressbar(length=1000, label="cells", file=sys.stderr) as bar:
+            found = opening_map(model, **knobs, progress=lambda share: bar.update(
+                round(1000 * share) - bar.pos))  # fmt: skip
+    else:
+        found = opening_map(model, **knobs)
+    place = np.meshgrid(found.friction, found.speed_mm_s, found.shake_mm, indexing="ij")
+    table = np.stack([*place, found.fold, found.fold_spread, found.section], -1).reshape(-1, 6)
+    head = "friction,speed_mm_s,shake_mm,fold_cv,fold_cv_spread,section_cv"
+    np.savetxt(folder / "ruler.csv", table, delimiter=",", header=head, comments="", fmt="%.6g")
+    write_opening_map(found, folder / "ruler.svg")
+    if as_json:
+        click.echo(json.dumps({"schema_version": 1, "shake_mm": shake, "speed_mm_s": speed,
+                               "friction": friction, "fold": found.fold.tolist(),
+                               "section": found.section.tolist(), "folder": str(folder)}))
+        return
+    for row in table:
+        even = "  even" if row[3] < 0.5 else ""
+        click.echo(f"friction x{row[0]:<4g} {row[1]:6g} mm/s  shaken {row[2]:4g} mm  "
+                   f"CV of the folds {row[3]:.2f}{even}")
+    click.echo(f"{folder}/ruler.csv {folder}/ruler.svg")

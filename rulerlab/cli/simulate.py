@@ -5,6 +5,21 @@ from __future__ import annotations
 import click
 
 
+class PerBlock(click.ParamType):
+    """One number, or one per block (per spring) with commas between."""
+
+    name = "number[,..]"
+
+    def convert(self, value, param, ctx):
+        if not isinstance(value, str):
+            return value
+        try:
+            numbers = tuple(float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no number and no list 0.1,0.2", param, ctx)
+        return numbers[0] if len(numbers) == 1 else numbers
+
+
 def _drive(options: dict):
     """The pull that the options ask for."""
     from rulerlab.chain import drive
@@ -62,11 +77,13 @@ def _warn(model, drive, steps: int) -> None:
 
 @click.command()
 @click.option("--blocks", default=7, show_default=True, help="Number of blocks.")
-@click.option("--stiffness", default=1.0, show_default=True, help="Of each spring.")
-@click.option("--friction-right", default=0.1, show_default=True,
+@click.option("--stiffness", type=PerBlock(), default=1.0, show_default=True,
+              help="Of each spring.")
+@click.option("--friction-right", type=PerBlock(), default=0.1, show_default=True,
               help="Force that holds a block against moving to the pulled end.")
-@click.option("--friction-left", default=0.1, show_default=True, help="The same, moving back.")
-@click.option("--noise", default=0.0, show_default=True,
+@click.option("--friction-left", type=PerBlock(), default=0.1, show_default=True,
+              help="The same, moving back.")
+@click.option("--noise", type=PerBlock(), default=0.0, show_default=True,
               help="Kick of each step: a force (order 1), a velocity per root time (order 2).")
 @click.option("--common-noise", is_flag=False, flag_value="same", default=None, metavar="[X]",
               help="All blocks get the same kick; with a number: added to the independent --noise.")
@@ -76,7 +93,8 @@ def _warn(model, drive, steps: int) -> None:
 @click.option("--static-ratio", default=1.0, show_default=True, help="Static/kinetic friction.")
 @click.option("--order", type=click.Choice(["1", "2"]), default="1", show_default=True,
               help="1: overdamped, 2: with mass.")
-@click.option("--mass", default=1.0, show_default=True, help="Of each block (order 2).")
+@click.option("--mass", type=PerBlock(), default=1.0, show_default=True,
+              help="Of each block (order 2).")
 @click.option("--damping", default=1.0, show_default=True, help="Viscous friction of each block.")
 @click.option("--dt", default=0.01, show_default=True, help="Time step.")
 @click.option("--steps", default=10000, show_default=True, help="Number of time steps.")
@@ -95,8 +113,10 @@ def _warn(model, drive, steps: int) -> None:
 @click.option("--out", type=click.Path(dir_okay=False), default=None,
               help="Write the first run to this .csv: time, then the wall, blocks, pulled end.")
 @click.option("--every", default=100, show_default=True, help="Steps between lines of --out.")
+@click.option("--slips", type=click.Path(dir_okay=False), default=None,
+              help="Write the slips of the first run to this .csv: onset, duration, size, blocks.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(as_json: bool, repeats: int, out: str | None, **options) -> None:
+def command(as_json: bool, repeats: int, out: str | None, slips: str | None, **options) -> None:
     """Simulate the chain of blocks and springs and print how it shares its load.
 
     c is the first load minus that of the last block, v their spread; the spring in the hand is
@@ -109,9 +129,8 @@ def command(as_json: bool, repeats: int, out: str | None, **options) -> None:
     from rulerlab.chain import simulate as chain
 
     model, drive, steps = _model(options), _drive(options), options["steps"]
-    profiles = chain.final_profiles(
-        model, drive, steps, chains=repeats, seed=options["seed"], precision=options["precision"]
-    )
+    profiles = _watched(model, drive, steps, chains=repeats, seed=options["seed"],
+                        precision=options["precision"])  # fmt: skip
     springs = chain.extensions(profiles, chain.pulled_end(model, drive, steps, profiles))
     curve = chain.load_curve(springs)
     mean = springs.mean(axis=0)
@@ -121,9 +140,13 @@ def command(as_json: bool, repeats: int, out: str | None, **options) -> None:
 
         raise QualityError(f"the chain flew apart; use a smaller --dt than {model.dt:g}")
     _warn(model, drive, steps)
-    if out:
-        _write_run(out, chain.simulate(model, drive, steps, every=options["every"],
-                                       seed=options["seed"], precision=options["precision"]))
+    if out or slips:
+        run = chain.simulate(model, drive, steps, every=options["every"], seed=options["seed"],
+                             precision=options["precision"])  # fmt: skip
+        if out:
+            _write_run(out, run)
+        if slips:
+            _write_slips(slips, run)
     if as_json:
         click.echo(json.dumps({
             "schema_version": 1, "extensions": mean.tolist(), "sigma": sigma.tolist(),
@@ -137,19 +160,50 @@ def command(as_json: bool, repeats: int, out: str | None, **options) -> None:
     click.echo(f"c = {curve.c:.4f}  v = {curve.v:.4f}  {curve.regime}")
 
 
-def _write_run(path: str, motion) -> None:
-    """One run as a table, written whole or not at all."""
+def _watched(model, drive, steps: int, **knobs):
+    """Run all chains, with a progress bar on a terminal only."""
+    import sys
+
+    from rulerlab.chain.simulate import final_profiles
+
+    if not sys.stderr.isatty():
+        return final_profiles(model, drive, steps, **knobs)
+    with click.progressbar(length=1000, label="chains", file=sys.stderr) as bar:
+        return final_profiles(model, drive, steps, **knobs,
+                              progress=lambda share: bar.update(round(1000 * share) - bar.pos))
+
+
+def _write_table(path: str, head: str, table) -> None:
+    """A table, written whole or not at all."""
     import os
 
     import numpy as np
 
     from rulerlab.errors import InputError
 
-    points = motion.joint_mm.shape[1]
-    head = "time," + ",".join(f"x{k}" for k in range(points))
-    table = np.column_stack([motion.time_s, motion.joint_mm[..., 0]])
     try:
         np.savetxt(path + ".partial", table, delimiter=",", header=head, comments="", fmt="%.9g")
         os.replace(path + ".partial", path)
     except OSError as error:
         raise InputError(f"{path} can't be written: {error.strerror}") from error
+
+
+def _write_run(path: str, motion) -> None:
+    """Wall, blocks and pulled end of one run."""
+    import numpy as np
+
+    head = "time," + ",".join(f"x{k}" for k in range(motion.joint_mm.shape[1]))
+    _write_table(path, head, np.column_stack([motion.time_s, motion.joint_mm[..., 0]]))
+
+
+def _write_slips(path: str, motion) -> None:
+    """The slips of one run: when, how long, how much in all, and how far each block went."""
+    import numpy as np
+
+    from rulerlab.chain.events import slips
+
+    found = slips(motion)
+    head = "onset,duration,size,blocks," + ",".join(
+        f"x{k}" for k in range(1, motion.joint_mm.shape[1] - 1))  # fmt: skip
+    _write_table(path, head, np.column_stack(
+        [found.onset_s, found.duration_s, found.size_mm, found.blocks, found.block_mm]))

@@ -61,7 +61,21 @@ def _files(videos: tuple[Path, ...]) -> list[Path]:
             files += inside
         else:
             files.append(path)
-    return files
+    return list(dict.fromkeys(files))
+
+
+def _targets(files: list[Path], output: Path | None) -> list[Path]:
+    """A run folder for each video; those that would share one carry more of the video's name."""
+    names = [f"{video.stem}.rulerlab" for video in files]
+    places = [(output or video.parent) / name for video, name in zip(files, names, strict=True)]
+    for k, video in enumerate(files):
+        if places.count(places[k]) > 1:
+            names[k] = f"{video.absolute().parent.name}_{video.name}.rulerlab"
+    targets = [(output or video.parent) / name for video, name in zip(files, names, strict=True)]
+    twice = [str(target) for target in targets if targets.count(target) > 1]
+    if twice:
+        raise UsageError(f"several videos would be written to {twice[0]}; track them one by one")
+    return targets
 
 
 def _rig(video: Path, rig_path: Path | None, camera: Path | None, quiet: bool) -> Rig:
@@ -95,6 +109,9 @@ def _track_one(
         raise InputError(f"{video}: no such file")
     rig = _rig(video, rig_path, camera, quiet)
     recording = Recording(video)
+    if at_s is not None and not 0 <= at_s - recording.start_s <= recording.duration_s:
+        raise UsageError(f"--at {at_s:g}: the clip runs from {recording.start_s:.2f} s to "
+                         f"{recording.start_s + recording.duration_s:.2f} s")
     with open_run(target, force=force) as folder:
         with _Progress(recording.frames_declared, quiet) as progress:
             tracked = track(recording, rig, progress=progress)
@@ -188,12 +205,9 @@ def _summary(tracked, motion, curve, pull, warnings: list[str]) -> dict[str, Any
 def _say(summary: dict[str, Any], as_json: bool) -> None:
     """The result on stdout, on one screen."""
     if as_json:
-        import json
+        from rulerlab.store import json_text
 
-        import numpy as np
-
-        click.echo(json.dumps({"schema_version": 1} | summary, default=lambda v: (
-            v.tolist() if isinstance(v, np.ndarray | np.generic) else str(v))))
+        click.echo(json_text(summary))
         return
     for warning in summary["warnings"]:
         click.echo(f"warning: {warning}", err=True)
@@ -235,16 +249,13 @@ def _load_lines(curve: dict[str, Any]) -> list[str]:
 def _batch(files: list[Path], output: Path | None, as_json: bool, options: dict) -> int:
     """Track all files, keep going past bad ones, and end with a table."""
     rows = []
-    for number, video in enumerate(files, 1):
-        folder = output or video.parent
+    for number, (video, target) in enumerate(zip(files, _targets(files, output), strict=True), 1):
         if not options["quiet"]:
             click.echo(f"[{number}/{len(files)}] {video}", err=True)
         try:
-            summary = _track_one(video, folder / f"{video.stem}.rulerlab", **options)
+            summary = _track_one(video, target, **options)
             fault = "; ".join(summary["quality"])
             rows.append({"video": str(video), "ok": not fault, "message": fault} | summary)
-        except UsageError as error:
-            rows.append({"video": str(video), "ok": False, "message": str(error)})
         except RulerlabError as error:
             rows.append({"video": str(video), "ok": False, "message": str(error)})
         except KeyboardInterrupt:
@@ -258,12 +269,9 @@ def _batch(files: list[Path], output: Path | None, as_json: bool, options: dict)
 
 def _table(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
-        import json
+        from rulerlab.store import json_text
 
-        import numpy as np
-
-        click.echo(json.dumps({"schema_version": 1, "runs": rows}, default=lambda v: (
-            v.tolist() if isinstance(v, np.ndarray | np.generic) else str(v))))
+        click.echo(json_text({"runs": rows}))
         return
     width = max((len(Path(row["video"]).name) for row in rows), default=5)
     click.echo(f"{'video':{width}}  points  frames   lost  regime    c~")

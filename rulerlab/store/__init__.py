@@ -37,9 +37,9 @@ from rulerlab.store.tables import (
 )
 
 __all__ = [
-    "Run", "Segments", "open_run", "provenance", "read_load_curve", "read_netcdf", "read_run",
-    "read_run_json", "read_segments_csv", "read_tracks_csv", "write_load_curve", "write_netcdf",
-    "write_run_json", "write_segments_csv", "write_tracks_csv",
+    "Run", "Segments", "json_text", "open_run", "provenance", "read_load_curve", "read_netcdf",
+    "read_run", "read_run_json", "read_segments_csv", "read_tracks_csv", "write_load_curve",
+    "write_netcdf", "write_run_json", "write_segments_csv", "write_tracks_csv",
 ]
 
 SCHEMA_VERSION = 1
@@ -191,11 +191,15 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def json_text(content: dict[str, Any]) -> str:
+    """One JSON object that any reader takes: schema_version first, NaN as null."""
+    return json.dumps({"schema_version": SCHEMA_VERSION} | _plain(content), indent=2,
+                      allow_nan=False, ensure_ascii=False)
+
+
 def write_run_json(folder: Path, content: dict[str, Any]) -> None:
     """Write run.json: `content` (provenance, rig, health, ...) after its schema_version."""
-    text = json.dumps({"schema_version": SCHEMA_VERSION} | _plain(content), indent=2,
-                      allow_nan=False, ensure_ascii=False)
-    (folder / "run.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "run.json").write_text(json_text(content) + "\n", encoding="utf-8")
 
 
 def read_run_json(folder: Path) -> dict[str, Any]:

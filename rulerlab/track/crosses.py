@@ -5,8 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-ALONG = np.linspace(0.3, 0.85, 8)  # where an arm is cut across, in arm lengths
-ACROSS = np.arange(-6.0, 6.01, 0.5)  # px, the cut
+from rulerlab.track.cuts import cross_centres
 
 
 def find_crosses(luma: np.ndarray) -> np.ndarray:
@@ -80,71 +79,4 @@ def centre_crosses(luma: np.ndarray, crosses: np.ndarray) -> tuple[np.ndarray, n
     `crosses` are rough ones as found by `find_crosses`. Each arm is cut across at several places;
     the cuts' centres of darkness give two lines, whose meeting point is the centre.
     """
-    centre = crosses[:, :2].copy()
-    for _ in range(2):
-        cuts, ink = _cut(luma, centre, crosses[:, 2:].reshape(-1, 2, 2))
-        centre, covariance = _meet(cuts, ink, centre, crosses[:, 2:].reshape(-1, 2, 2))
-    return centre, covariance
-
-
-def _cut(luma: np.ndarray, centre: np.ndarray, bars: np.ndarray):
-    """Offsets of the ink from the guessed bar (n, 2, 16), px, and whether there is ink."""
-    place = np.concatenate([-ALONG[::-1], ALONG])
-    along = bars / np.linalg.norm(bars, axis=-1, keepdims=True)
-    across = np.stack([-along[..., 1], along[..., 0]], -1)
-    start = np.nan_to_num(centre)[:, None, None, None, :]
-    points = (
-        start
-        + (place[:, None] * bars[:, :, None, :])[..., None, :]
-        + ACROSS[:, None] * across[:, :, None, None, :]
-    ).astype(np.float32)
-    flat = points.reshape(-1, len(ACROSS), 2)
-    grey = cv2.remap(luma, flat[..., 0], flat[..., 1], cv2.INTER_LINEAR,
-                     borderMode=cv2.BORDER_REPLICATE).astype(float)
-    side = np.linspace(0, 1, len(ACROSS))
-    paper = grey[:, :4].mean(1)[:, None] * (1 - side) + grey[:, -4:].mean(1)[:, None] * side
-    ink = np.maximum(paper - grey - 0.15 * (paper - grey).max(1, keepdims=True), 0)
-    total = ink.sum(1)
-    offset = (ink * ACROSS).sum(1) / np.maximum(total, 1e-9)
-    dark = (paper - grey).max(1)
-    even = np.abs(grey[:, :4].mean(1) - grey[:, -4:].mean(1)) < 0.6 * dark
-    good = (dark > 18) & (np.abs(offset) < 4.5) & even
-    shape = (len(centre), 2, len(place))
-    return offset.reshape(shape), good.reshape(shape)
-
-
-def _meet(cuts: np.ndarray, good: np.ndarray, centre: np.ndarray, bars: np.ndarray):
-    place = np.concatenate([-ALONG[::-1], ALONG])
-    design = np.stack([np.ones_like(place), place], -1)
-    new = np.full_like(centre, np.nan)
-    covariance = np.full((len(centre), 2, 2), np.nan)
-    for k in range(len(centre)):
-        lines = []
-        for bar in range(2):
-            keep = good[k, bar].copy()
-            if keep.sum() < 8:
-                break
-            for _ in range(3):
-                fit, *_ = np.linalg.lstsq(design[keep], cuts[k, bar, keep], rcond=None)
-                residual = cuts[k, bar] - design @ fit
-                scale = max(1.48 * np.median(np.abs(residual[keep])), 0.03)
-                keep = good[k, bar] & (np.abs(residual) < 3.5 * scale)
-                if keep.sum() < 6:
-                    break
-            else:
-                lines.append((fit, scale**2 / keep.sum()))
-        if len(lines) < 2:
-            continue
-        (first, var_first), (second, var_second) = lines
-        along = bars[k] / np.linalg.norm(bars[k], axis=-1, keepdims=True)
-        across = np.stack([-along[:, 1], along[:, 0]], -1)
-        length = np.linalg.norm(bars[k], axis=-1)
-        # the point c + d with across_i . d = offset_i + slope_i * (along_i . d)
-        left = np.stack([
-            across[0] - first[1] / length[0] * along[0],
-            across[1] - second[1] / length[1] * along[1],
-        ])
-        inverse = np.linalg.inv(left)
-        new[k] = centre[k] + inverse @ np.array([first[0], second[0]])
-        covariance[k] = inverse @ np.diag([var_first, var_second]) @ inverse.T
-    return new, covariance
+    return cross_centres(luma, np.ascontiguousarray(crosses, float))

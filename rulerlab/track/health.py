@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from rulerlab.track.pixels import change_between, shares_of_change
+
 GHOST_PX = 6.0
 THUMBNAIL = 240  # pixels across the picture that is compared from frame to frame
 
@@ -23,9 +25,9 @@ class FrameHealth:
 
     def observe(self, luma: np.ndarray) -> None:
         step = max(1, luma.shape[1] // THUMBNAIL)
-        small = luma[step // 2 :: step, step // 2 :: step].astype(np.int16)
+        small = luma[step // 2 :: step, step // 2 :: step].copy()
         if self._last:
-            self.change.append(float(np.abs(small - self._last[-1]).mean()))
+            self.change.append(change_between(self._last[-1], small))
         if len(self._last) == 2:
             self.mixture.append(_mixture(self._last[0], self._last[1], small))
         self._last = [*self._last[-1:], small]
@@ -54,13 +56,11 @@ class FrameHealth:
 
 
 def _mixture(before: np.ndarray, here: np.ndarray, after: np.ndarray) -> float:
-    change = after - before
-    strong = np.abs(change) > 60
-    if strong.sum() < 25:
+    share = shares_of_change(before, here, after, 60)
+    if len(share) < 25:
         return float("nan")
-    share = (here[strong] - before[strong]) / change[strong]
-    quarter = np.percentile(share, [15, 85])
-    return float(np.median(share)) if np.ptp(quarter) < 0.3 else float("nan")
+    low, middle, high = np.sort(share)[[int(q * (len(share) - 1)) for q in (0.15, 0.5, 0.85)]]
+    return float(middle) if high - low < 0.3 else float("nan")
 
 
 def time_gaps(time_s: np.ndarray) -> list[tuple[float, int]]:

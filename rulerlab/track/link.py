@@ -13,6 +13,7 @@ import numpy as np
 
 MISSING = 16.0  # cost of leaving a point without a spot: as a spot 4 sigma away
 UNUSED = 10.0  # cost of leaving a spot on the rail unexplained
+SURPRISE = 10.0  # cost at most of a jump, if only the chain agrees: less than MISSING
 FAR = 1e6
 BEAM = 400  # partial chains kept in a difficult frame
 
@@ -103,7 +104,8 @@ class _Follower:
         """Beam search along the chain: expectation, rigid lengths, folds to and fro; each spot
         is used once, and any point may be missing."""
         count, own = len(predicted), len(spots)
-        unary = np.minimum(self._unary(predicted, reach, spots, colours), FAR)
+        unary = self._unary(predicted, reach, spots, colours)
+        unary = np.where(unary < FAR, SURPRISE * unary / (SURPRISE + unary), FAR)
         unary = np.concatenate([unary, np.full((count, 1), MISSING)], axis=1)
         sigma = self._length_sigma()
         axis = predicted[-1] - predicted[0]

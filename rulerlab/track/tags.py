@@ -13,9 +13,7 @@ import cv2
 import numpy as np
 
 from rulerlab.errors import InputError
-
-SAMPLES = 24  # places along a side
-CUT = np.arange(-3.5, 3.51, 0.5)  # px across a side; positive is outwards
+from rulerlab.track.cuts import fit_sides, reads_as
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ def _detector(dictionary: str) -> cv2.aruco.ArucoDetector:
 
 
 @cache
-def _patterns(dictionary: str, tag: int) -> np.ndarray:
+def _pattern(dictionary: str, tag: int) -> np.ndarray:
     """The black (0) and white (1) modules of a tag with its border, as (m, m)."""
     book = _detector(dictionary).getDictionary()
     modules = book.markerSize + 2
@@ -81,40 +79,22 @@ def follow_tags(luma: np.ndarray, ids: np.ndarray, guess_px: np.ndarray, diction
     tags = refit_tags(luma, ids, guess_px)
     good = [
         k for k in range(len(tags.ids))
-        if _reads_as(luma, tags.corner_px[k], _patterns(dictionary, int(tags.ids[k])))
+        if reads_as(luma, tags.corner_px[k], _pattern(dictionary, int(tags.ids[k])))
     ]
     return Tags(tags.ids[good], tags.corner_px[good], tags.centre_px[good],
                 tags.covariance_px[good])
 
 
-def _reads_as(luma: np.ndarray, corners: np.ndarray, pattern: np.ndarray) -> bool:
-    modules = len(pattern)
-    edge = np.array([[0, 0], [modules, 0], [modules, modules], [0, modules]], np.float32)
-    to_px = cv2.getPerspectiveTransform(edge, corners.astype(np.float32))
-    middle = np.arange(modules) + 0.5
-    x, y = np.meshgrid(middle, middle)
-    at = cv2.perspectiveTransform(np.stack([x, y], -1).reshape(-1, 1, 2), to_px)
-    at = at.astype(np.float32).reshape(modules, modules, 2)
-    grey = cv2.remap(luma, at[..., 0], at[..., 1], cv2.INTER_LINEAR).astype(float)
-    white, black = grey[pattern > 0], grey[pattern == 0]
-    if white.mean() - black.mean() < 12:
-        return False
-    read = grey > (white.mean() + black.mean()) / 2
-    return bool((read == (pattern > 0)).mean() > 0.9)
-
-
 def refit_tags(luma: np.ndarray, ids: np.ndarray, guess_px: np.ndarray) -> Tags:
     """Corners as the meeting points of the four fitted sides; tags without four sides left out."""
-    ids, corner = np.asarray(ids), np.asarray(guess_px, float)
-    variance = np.full((len(ids), 4), np.nan)
-    for _ in range(2):
-        corner, variance = _fit_sides(luma, corner)
-    good = np.isfinite(corner).all((1, 2)) & np.isfinite(variance).all(1)
-    if len(ids):
-        centre, ok = _diagonals_meet(corner)
-        good &= ok & (np.abs(corner - np.asarray(guess_px)).max((1, 2)) < 8)
-    else:
-        centre = np.zeros((0, 2))
+    ids, guess_px = np.asarray(ids), np.ascontiguousarray(guess_px, float)
+    if not len(ids):
+        return _NO_TAGS
+    corner, _ = fit_sides(luma, guess_px)
+    corner, variance = fit_sides(luma, corner)
+    centre, good = _diagonals_meet(corner)
+    moved = np.abs(corner - guess_px).max((1, 2))
+    good = good & (moved < 8) & np.isfinite(variance).all(1)  # a lost corner moved by NaN
     spread = variance[good].mean(1) / 2
     covariance = spread[:, None, None] * np.eye(2)
     return Tags(ids[good], corner[good], centre[good], covariance)
@@ -131,59 +111,6 @@ def _diagonals_meet(corner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-
-
-def _fit_sides(luma: np.ndarray, corner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One round: cut across every side, fit four lines, meet them. (n, 4, 2), (n, 4)."""
-    if not len(corner):
-        return corner, np.zeros((0, 4))
-    start, end = corner, np.roll(corner, -1, axis=1)
-    along = end - start
-    length = np.linalg.norm(along, axis=-1, keepdims=True)
-    along = along / np.maximum(length, 1e-9)
-    out = np.stack([along[..., 1], -along[..., 0]], -1)  # corners run clockwise on the screen
-    share = np.linspace(0.1, 0.9, SAMPLES)
-    base = start[:, :, None, :] + share[:, None] * (end - start)[:, :, None, :]  # (n, 4, S, 2)
-    points = base[..., None, :] + CUT[:, None] * out[:, :, None, None, :]
-    flat = np.nan_to_num(points.reshape(-1, len(CUT), 2)).astype(np.float32)
-    grey = cv2.remap(luma, flat[..., 0], flat[..., 1], cv2.INTER_LINEAR,
-                     borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-    slope = grey[:, 2:] - grey[:, :-2]  # black inside, white outside
-    peak = slope.argmax(1)
-    inner = np.clip(peak, 1, slope.shape[1] - 2)
-    row = np.arange(len(slope))
-    before, at, after = (slope[row, inner + shift] for shift in (-1, 0, 1))
-    bend = before - 2 * at + after
-    shift = np.where(bend < 0, 0.5 * (before - after) / np.where(bend < 0, bend, -1), 0)
-    edge = (CUT[1] + 0.5 * (inner + np.clip(shift, -0.5, 0.5))).reshape(base.shape[:3])
-    strength = np.where(peak == inner, at, 0).reshape(base.shape[:3])
-    offset, tilt, variance = _robust_lines(share - 0.5, edge, strength)
-    where = start + (0.5 * (end - start)) + offset[..., None] * out
-    direction = along * length + tilt[..., None] * out
-    before_line, before_direction = np.roll(where, 1, axis=1), np.roll(direction, 1, axis=1)
-    cross = _cross(before_direction, direction)
-    safe = np.where(np.abs(cross) > 1e-9, cross, np.nan)
-    go = _cross(where - before_line, direction) / safe
-    return before_line + go[..., None] * before_direction, variance
-
-
-def _robust_lines(place: np.ndarray, edge: np.ndarray, strength: np.ndarray):
-    """Offset, slope (n, 4) of edge = offset + slope * place, and the variance of the offset."""
-    strong = strength > np.maximum(0.35 * np.median(strength, axis=-1, keepdims=True), 8)
-    keep = strong.astype(float)
-    for _ in range(4):
-        s0, s1, s2 = keep.sum(-1), (keep * place).sum(-1), (keep * place**2).sum(-1)
-        t0, t1 = (keep * edge).sum(-1), (keep * edge * place).sum(-1)
-        det = np.where(s0 * s2 - s1**2 > 1e-9, s0 * s2 - s1**2, np.nan)
-        offset, tilt = (s2 * t0 - s1 * t1) / det, (s0 * t1 - s1 * t0) / det
-        residual = edge - offset[..., None] - tilt[..., None] * place
-        scale = np.clip(1.48 * np.median(np.abs(residual), axis=-1, keepdims=True), 0.05, 1)
-        t = residual / (3.5 * scale)
-        keep = strong * np.where(np.abs(t) < 1, (1 - t * t) ** 2, 0)
-    used = keep.sum(-1)
-    variance = (keep * residual**2).sum(-1) / np.maximum(used, 1) / np.maximum(used, 1)
-    variance = np.where(used > SAMPLES / 3, np.maximum(variance, 1e-5), np.nan)
-    return offset, tilt, variance
 
 
 class TagFollower:
@@ -222,8 +149,8 @@ class TagFollower:
             self._unseen[tag] = self._unseen.get(tag, 0) + 1
         for tag, corner in zip(tags.ids, tags.corner_px, strict=True):
             self._corner[int(tag)], self._unseen[int(tag)] = corner, 0
-            low, high = _box(corner, 0.1, luma.shape)
             if self._frames % 8 == 1 or int(tag) not in self._picture:
+                low, high = _box(corner, 0.1, luma.shape)
                 self._picture[int(tag)] = luma[low[1] : high[1], low[0] : high[0]].copy()
 
     def _look_again(self, luma: np.ndarray, tag: int) -> Tags:
