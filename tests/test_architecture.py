@@ -14,7 +14,7 @@ DOORS = {
     "cv2": {
         "camera", "calibrate", "targets", "track", "synthetic", "clock", "capture", "report",
     },
-    "av": {"video", "synthetic", "capture"},
+    "av": {"video", "capture"},
     "numba": {"track", "chain", "network"},
     "torch": {"network"},
     "serial": {"shaker"},

@@ -17,6 +17,7 @@ from rulerlab.errors import UsageError
 from rulerlab.records import LoadCurve, Motion
 
 VARIED = ("stiffness", "friction_right", "friction_left", "noise", "common_noise", "mass")
+LANE_STEPS = 200_000_000
 COMMON_STREAM = 2**40  # a block number that no block has
 
 
@@ -172,6 +173,15 @@ def tile_width(blocks: int) -> int:
     return max(1, min(64, 448 // blocks))
 
 
+def _move(
+    tile: Tile, law: Law, driven: tuple[np.ndarray, np.ndarray], start: int, stop: int
+) -> None:
+    """Advance in pieces of a fraction of a second, so that Ctrl-C is heard between them."""
+    piece = max(2, LANE_STEPS // tile.v.size // 2 * 2)
+    for first in range(start, stop, piece):
+        advance(tile, law, *driven, first, min(piece, stop - first))
+
+
 def run_profiles(
     model: ChainModel,
     drive: Drive,
@@ -209,7 +219,7 @@ def run_profiles(
         shots = np.empty((len(chain), len(moments), model.blocks), kind)
         done = 0
         for shot, moment in enumerate(moments):
-            advance(tile, law, pull, table, done, moment - done)
+            _move(tile, law, (pull, table), done, moment)
             done = moment
             inner = tile.x[len(chain) : (model.blocks + 1) * len(chain)]
             shots[:, shot] = inner.reshape(model.blocks, -1).T
@@ -300,8 +310,7 @@ def simulate(
     joint = np.zeros((len(moments), model.blocks + 2, 2))
     for frame, moment in enumerate(moments):
         if frame:
-            before = moments[frame - 1]
-            advance(tile, law, pull, table, before, moment - before)
+            _move(tile, law, (pull, table), moments[frame - 1], moment)
         joint[frame, 1:-1, 0] = tile.x[1 : model.blocks + 1]
         end = pull[moment]
         if drive.force:
