@@ -56,7 +56,7 @@ def track(recording: Recording, rig: Rig, *, progress: Progress | None = None) -
         raise InputError(f"{recording.path} has one frame: a motion needs at least two")
     view, warnings = _view(measured, rig, camera)
     followed = follow(measured, rig, view)
-    height = np.broadcast_to(np.array(rig.marks.height_mm or 0.0), followed.sharp.shape[1]).copy()
+    height = _heights(rig, followed.sharp.shape[1])
     health = _health(recording, measured, followed)
     tracks, scale = _finish(measured, followed, view, height, rig, health)
     health["seconds"] = round(time.perf_counter() - began, 3)
@@ -83,6 +83,12 @@ def _view(measured: Measured, rig: Rig, camera: Camera | None) -> tuple[View | N
             "is given: their parallax is not corrected (about height / camera distance in scale)"
         )
     return view, warnings
+
+
+def _heights(rig: Rig, points: int) -> np.ndarray:
+    """Of the points above the board; marks on sections give their mean to the joints."""
+    height = np.array(rig.marks.height_mm or (0.0,))
+    return np.broadcast_to(height if len(height) in (1, points) else height.mean(), points).copy()
 
 
 def _health(recording: Recording, measured: Measured, followed: Followed) -> dict[str, Any]:
@@ -185,6 +191,8 @@ def _scale(measured, followed, position, plane, jacobian, lengths, view) -> floa
     The chain's own scatter and what is usual for such marks are both known to within a third, so
     their geometric mean is taken; where the chain can't tell, the usual value stands.
     """
+    if followed.calibrated:
+        return 1.0
     usual = USUAL[measured.marks]
     seen = np.where(np.isfinite(position[..., :1, None]), followed.covariance_px, np.nan)
     covariance = seen + (FLOOR_PX / usual) ** 2 * np.eye(2)
