@@ -188,7 +188,7 @@ def _value(name: str, value: Any) -> Any:
                 raise ValueError("must be true or false")
             return value
         return str(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{name} = {value!r}: {error}") from None
 
 

@@ -127,7 +127,8 @@ def test_a_ruler_with_tags_on_its_sections_is_tracked_to_its_joints(tagged_clip,
     path, joint, point_px = tagged_clip
     rig = rig_from_dict({
         "kind": "ruler", "points": 6, "ruler": {"sections_mm": list(SECTIONS)},
-        "marks": {"kind": "tags", "on": "sections", **({"along_mm": list(places)} if places else {})},
+        "marks": {"kind": "tags", "on": "sections"} | (
+            {"along_mm": list(places)} if places else {}),
         "reference": {"crosses_mm": CROSSES.tolist()},
     })
     tracked = track(Recording(path), rig)
