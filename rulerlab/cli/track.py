@@ -115,6 +115,8 @@ def _track_one(
     with open_run(target, force=force) as folder:
         with _Progress(recording.frames_declared, quiet) as progress:
             tracked = track(recording, rig, progress=progress)
+        for note in () if quiet else tracked.notes:
+            click.echo(f"found: {note}", err=True)
         summary = _write(folder, recording, rig, tracked, at_s, no_video)
     summary["run"] = str(target)
     return summary

@@ -17,6 +17,7 @@ from rulerlab.track.gaps import fill_gaps
 from rulerlab.track.health import time_gaps
 from rulerlab.track.measure import Measured, Progress, measure, references
 from rulerlab.track.register import View, register
+from rulerlab.track.scale import view_from_sections
 from rulerlab.track.uncertainty import FLOOR_PX, USUAL, rail_scale, strain_scale
 from rulerlab.video import Recording
 
@@ -56,7 +57,9 @@ def track(recording: Recording, rig: Rig, *, progress: Progress | None = None) -
         raise InputError(f"{recording.path} has one frame: a motion needs at least two")
     view, warnings = _view(measured, rig, camera)
     followed = follow(measured, rig, view)
-    height = np.broadcast_to(np.array(rig.marks.height_mm or 0.0), followed.sharp.shape[1]).copy()
+    if view is None:
+        view = _view_of_sections(followed, rig, warnings)
+    height = _heights(rig, followed.sharp.shape[1])
     health = _health(recording, measured, followed)
     tracks, scale = _finish(measured, followed, view, height, rig, health)
     health["seconds"] = round(time.perf_counter() - began, 3)
@@ -83,6 +86,38 @@ def _view(measured: Measured, rig: Rig, camera: Camera | None) -> tuple[View | N
             "is given: their parallax is not corrected (about height / camera distance in scale)"
         )
     return view, warnings
+
+
+def _view_of_sections(followed: Followed, rig: Rig, warnings: list[str]) -> View | None:
+    """Without a reference: the scale from the ruler's own sections, or pixels; either is told."""
+    found = None
+    if followed.kind == "ruler" and rig.ruler.sections_mm:
+        found = view_from_sections(followed.position_px, rig.ruler.sections_mm)
+        if found is None:
+            warnings.append(
+                f"ruler.sections_mm has {len(rig.ruler.sections_mm)} numbers, but the ruler has "
+                f"{followed.sharp.shape[1] - 1} sections: they give no scale"
+            )
+    if found is None:
+        followed.notes.append("no reference in rig.toml: all lengths are in pixels")
+        return None
+    view, per_px, error = found
+    followed.notes.append(
+        f"scale from ruler.sections_mm: {per_px:.4f} mm per px +- {100 * error:.1f} % "
+        "(the camera is taken to look straight down)"
+    )
+    if error > 0.01:
+        warnings.append(
+            f"the sections disagree about the scale by {100 * error:.1f} %: the camera is tilted, "
+            "or ruler.sections_mm is wrong; put reference marks on the board"
+        )
+    return view
+
+
+def _heights(rig: Rig, points: int) -> np.ndarray:
+    """Of the points above the board; marks on sections give their mean to the joints."""
+    height = np.array(rig.marks.height_mm or (0.0,))
+    return np.broadcast_to(height if len(height) in (1, points) else height.mean(), points).copy()
 
 
 def _health(recording: Recording, measured: Measured, followed: Followed) -> dict[str, Any]:
@@ -185,6 +220,8 @@ def _scale(measured, followed, position, plane, jacobian, lengths, view) -> floa
     The chain's own scatter and what is usual for such marks are both known to within a third, so
     their geometric mean is taken; where the chain can't tell, the usual value stands.
     """
+    if followed.calibrated:
+        return 1.0
     usual = USUAL[measured.marks]
     seen = np.where(np.isfinite(position[..., :1, None]), followed.covariance_px, np.nan)
     covariance = seen + (FLOOR_PX / usual) ** 2 * np.eye(2)

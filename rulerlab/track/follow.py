@@ -12,6 +12,7 @@ from rulerlab.track.link import link_chain
 from rulerlab.track.measure import Measured
 from rulerlab.track.order import is_straight, order_along, order_ruler, rail_direction
 from rulerlab.track.register import View
+from rulerlab.track.sections import joints_from_tags
 
 BLOCK = 512  # frames that are turned to millimetres at once
 CLEAR_COST = 5.0  # of an order that leaves no doubt
@@ -27,12 +28,13 @@ class Followed:
     kind: str  # "ruler" or "blocks"
     sharp: np.ndarray  # (T, N)
     notes: list[str]
+    calibrated: bool = False  # the covariances are those of true errors already
 
 
 def follow(measured: Measured, rig: Rig, view: View | None) -> Followed:
     """The chain through the whole clip. Raises InputError or QualityError when there is none."""
     if measured.marks == "tags":
-        return _follow_tags(measured, rig)
+        return _follow_tags(measured, rig, view)
     plane = _plane(measured, view)
     colours = [spots[:, 5].astype(int) for spots in measured.spots]
     counts = np.array([len(spots) for spots in measured.spots])
@@ -213,7 +215,7 @@ def _held_end_first(followed: Followed) -> Followed:
     )
 
 
-def _follow_tags(measured: Measured, rig: Rig) -> Followed:
+def _follow_tags(measured: Measured, rig: Rig, view: View | None) -> Followed:
     """Tags say themselves which point they are; only their order along the chain may be open."""
     notes: list[str] = []
     own = [spots for spots in measured.spots]
@@ -228,6 +230,8 @@ def _follow_tags(measured: Measured, rig: Rig) -> Followed:
         chain = np.array(rig.marks.ids)
     else:
         chain = _tags_of_chain(own, ids, rig, notes)
+    if rig.kind == "ruler" and rig.marks.on != "points":
+        return _follow_sections(measured, rig, view, chain, notes)
     if rig.points is not None and len(chain) != rig.points:
         raise InputError(
             f"rig.toml says points = {rig.points}, but {len(chain)} tags are in view "
@@ -243,6 +247,46 @@ def _follow_tags(measured: Measured, rig: Rig) -> Followed:
     if not rig.marks.ids:
         followed = _order_tags(followed, rig, chain)
     return followed
+
+
+def _follow_sections(
+    measured: Measured, rig: Rig, view: View | None, chain: np.ndarray, notes: list[str]
+) -> Followed:
+    """A ruler with a tag on every section: its joints, one more than there are tags."""
+    if len(chain) < 2 or (rig.points is not None and len(chain) != rig.points - 1):
+        wanted = "2 or more" if rig.points is None else f"{rig.points - 1} (points - 1)"
+        raise InputError(
+            f"{len(chain)} tags on sections are in view ({chain.tolist()}), {wanted} are needed; "
+            'give marks.ids, or [marks] on = "points" if they sit on the joints'
+        )
+    if not rig.marks.ids:
+        chain = _sections_in_order(measured, rig, chain)
+        notes.append(f"tags in chain order: {chain.tolist()}")
+    position, covariance = joints_from_tags(measured.corners, chain, rig, view, notes)
+    sharp = np.where(np.isfinite(position[..., 0]), 1.0, np.nan)
+    return Followed(position, covariance, "ruler", sharp, notes, calibrated=True)
+
+
+def _sections_in_order(measured: Measured, rig: Rig, chain: np.ndarray) -> np.ndarray:
+    """Tags from the held end to the pulled one, from the frame that shows the chain widest."""
+    place = np.full((len(measured.spots), len(chain), 2), np.nan)
+    for t, spots in enumerate(measured.spots):
+        for row in spots:
+            place[t, chain == int(row[5])] = row[:2]
+    whole = np.flatnonzero(np.isfinite(place[..., 0]).all(1))
+    if not len(whole):
+        raise InputError(
+            f"no frame shows all tags {chain.tolist()}; give their order as marks.ids"
+        )
+    wide = place[whole[np.ptp(place[whole], axis=1).max(-1).argmax()]]
+    along = rail_direction(wide)
+    if rig.pull is not None:
+        turned = np.sign(along @ np.array(DIRECTIONS[rig.pull], float)) or 1.0
+        return chain[order_along(wide, along * turned)]
+    order = order_along(wide, along)
+    travel = np.nanmax(place[:, order], axis=0) - np.nanmin(place[:, order], axis=0)
+    far = np.hypot(*travel.T)
+    return chain[order[::-1] if far[0] > 1.5 * far[-1] else order]
 
 
 def _tags_of_chain(own: list[np.ndarray], ids: np.ndarray, rig: Rig, notes: list) -> np.ndarray:

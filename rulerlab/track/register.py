@@ -184,8 +184,9 @@ def register(
     camera: Camera | None,
 ) -> View:
     """The view of the board in every frame, from its references (T, R, 2); NaN where unseen."""
-    middle = np.nanmedian(observed_px, axis=0)
     seen = np.isfinite(observed_px[..., 0])
+    middle = np.full(observed_px.shape[1:], np.nan)
+    middle[seen.any(0)] = np.nanmedian(observed_px[:, seen.any(0)], axis=0)
     if np.isfinite(middle[:, 0]).sum() < 4 or (seen.sum(1) >= 4).mean() < 0.02 and not _rests(
         observed_px, middle
     ):
