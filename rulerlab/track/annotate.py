@@ -3,78 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from rulerlab.errors import InputError
 from rulerlab.palette import STATUS_RGB
-from rulerlab.records import LOST, STATUSES, Tracks
-from rulerlab.video import Frame, Recording, VideoWriter
+from rulerlab.records import LOST, STATUSES
 
 FRACTION_BITS = 4  # cv2 draws at sixteenths of a pixel
 LINE_BGR = (40, 40, 40)
 STATUS_BGR = {name: rgb[::-1] for name, rgb in STATUS_RGB.items()}
-
-
-class Shown(NamedTuple):
-    """One frame to stand for the clip."""
-
-    row: int  # of the tracks
-    plain_bgr: np.ndarray  # (H, W, 3) as filmed
-    drawn_bgr: np.ndarray  # (H, W, 3) with the chain
-
-
-def write_annotated(
-    path: Path,
-    recording: Recording,
-    tracks: Tracks,
-    *,
-    progress: Callable[[int, float], None] | None = None,
-) -> Shown:
-    """Write the recording once more, as H.264 with its own times, the chain drawn on each frame.
-
-    Returns the last frame in which every point has a place.
-    """
-    chosen, shown = _complete_rows(tracks)[-1], None
-    enlarged = _enlargement(tracks.covariance_px, recording.height / 720)
-    with VideoWriter(path, recording.width, recording.height) as film:
-        for row, frame in zip(range(len(tracks.time_s)), recording.frames(), strict=False):
-            picture = _drawn(frame, tracks, row, enlarged)
-            film.write(picture, frame.time_s)
-            if row == chosen or shown is None:
-                shown = Shown(row, frame.bgr(), picture)
-            if progress is not None:
-                progress(row + 1, frame.time_s)
-    if shown is None:
-        raise InputError(f"{recording.path}: no frame of it can be decoded any more")
-    return shown
-
-
-def first_shown(recording: Recording, tracks: Tracks) -> Shown:
-    """The first frame in which every point has a place, without reading the clip to its end."""
-    chosen = _complete_rows(tracks)[0]
-    for row, frame in enumerate(recording.frames()):
-        if row == chosen:
-            enlarged = _enlargement(tracks.covariance_px, recording.height / 720)
-            return Shown(row, frame.bgr(), _drawn(frame, tracks, row, enlarged))
-    raise InputError(f"{recording.path}: frame {chosen} can't be decoded any more")
-
-
-def _complete_rows(tracks: Tracks) -> list[int]:
-    """Rows in which every point has a place; the first row when there is none."""
-    complete = np.flatnonzero(~np.isnan(tracks.position_px).any(axis=(1, 2)))
-    return [int(row) for row in complete] or [0]
-
-
-def _drawn(frame: Frame, tracks: Tracks, row: int, enlarged: int) -> np.ndarray:
-    picture = frame.bgr()
-    draw_track(picture, tracks.position_px[row], tracks.covariance_px[row], tracks.status[row],
-               frame.time_s, enlarged=enlarged, note=f"frame {frame.index}")
-    return picture
 
 
 def draw_track(
@@ -94,7 +32,7 @@ def draw_track(
     legend states; a lost point is left out and its sections are not drawn.
     """
     size = image_bgr.shape[0] / 720
-    enlarged = enlarged or _enlargement(covariance_px, size)
+    enlarged = enlarged or enlargement(covariance_px, image_bgr.shape[0])
     seen = ~np.isnan(position_px.sum(axis=1))
     inside = np.clip(np.where(seen[:, None], position_px, 0), -1e6, 1e6)
     points = np.round(inside * 2**FRACTION_BITS).astype(int)
@@ -109,13 +47,16 @@ def draw_track(
     _draw_legend(image_bgr, status, f"t = {time_s:.3f} s", enlarged, note)
 
 
-def _enlargement(covariance_px: np.ndarray, size: float) -> int:
-    """A round factor (1, 2, 5, 10, ...) that makes the median ellipse visible."""
+def enlargement(covariance_px: np.ndarray, height_px: int) -> int:
+    """A round factor (1, 2, 5, 10, ...) that makes the median ellipse visible in the picture.
+
+    Taken once from the covariances of a whole clip (T, N, 2, 2), it keeps ellipses comparable.
+    """
     variance = np.trace(covariance_px, axis1=-2, axis2=-1) / 2
     variance = variance[np.isfinite(variance) & (variance > 0)]
     if not variance.size:
         return 1
-    wanted = 12 * size / math.sqrt(float(np.median(variance)))
+    wanted = 12 * height_px / 720 / math.sqrt(float(np.median(variance)))
     fitting = [factor for factor in (1, 2, 5, 10, 20, 50, 100, 200, 500) if factor <= wanted]
     return fitting[-1] if fitting else 1
 
