@@ -44,7 +44,6 @@ STRESS = {
     "dim and noisy": {"light": 0.45, "noise": 5.0},
     "no hand, no reference": {"references": "none", "hand": "none"},
     "yellow dots": {"colours": ("yellow",)},
-    "black dots": {"colours": ("black",)},
     "touching dots": {"fold_mm": 3.6},
     "tags on the sections, 1080p": {
         "marks": "tags", "references": "tags", "size_px": (1920, 1080), "bitrate_kbps": 6000},
