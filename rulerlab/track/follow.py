@@ -11,10 +11,9 @@ from rulerlab.rig import DIRECTIONS, Rig
 from rulerlab.track.link import link_chain
 from rulerlab.track.measure import Measured
 from rulerlab.track.order import is_straight, order_along, order_ruler, rail_direction
-from rulerlab.track.register import View
+from rulerlab.track.register import BLOCK, View
 from rulerlab.track.sections import joints_from_tags
 
-BLOCK = 512  # frames that are turned to millimetres at once
 CLEAR_COST = 5.0  # of an order that leaves no doubt
 HIDDEN = 0.35  # share of a dot's outline below which its centre is not to be trusted
 
@@ -74,23 +73,10 @@ def _plane(measured: Measured, view: View | None) -> list[np.ndarray]:
         if view is None:
             together *= [1, -1]
         elif together.size:
-            part = _frames_of(view, begin, begin + len(spots))
+            part = view.part(slice(begin, begin + BLOCK))
             together = part.to_mm(together, np.zeros(together.shape[1]))
         plane += [row[: len(own)] for row, own in zip(together, spots, strict=True)]
     return plane
-
-
-def _frames_of(view: View, begin: int, end: int) -> View:
-    if not view.moving:
-        return view
-    cut = slice(begin, end)
-    return View(
-        view.camera,
-        None if view.rotation is None else view.rotation[cut],
-        None if view.shift_mm is None else view.shift_mm[cut],
-        None if view.homography is None else view.homography[cut],
-        view.effects[cut], True, view.residual_px,
-    )
 
 
 def _number(counts: np.ndarray, rig: Rig) -> tuple[int, list[str]]:
@@ -131,7 +117,7 @@ def _pull(measured: Measured, rig: Rig, view: View | None, plane: list, notes: l
         t = next(t for t, spots in enumerate(measured.spots) if len(spots))
         middle = measured.spots[t][:, :2].astype(float).mean(0)
         ends = np.array([[middle - 20 * direction, middle + 20 * direction]])
-        mapped = _frames_of(view, t, t + 1).to_mm(ends, np.zeros(2))[0]
+        mapped = view.part(slice(t, t + 1)).to_mm(ends, np.zeros(2))[0]
         return (mapped[1] - mapped[0]) / np.linalg.norm(mapped[1] - mapped[0])
     some = [p for p in plane if len(p)]
     part = max(1, len(some) // 10)
