@@ -153,8 +153,8 @@ def _steepest(slope, count, start, edge, weight, i, k):
 def colour_edges(luma, u, v, siting, weights, centre, radius, reach):
     """Edges along rays from n dots outwards, where the colour of the dot falls off most.
 
-    `weights` (n, 3) mix Y, U, V to 1 more in a dot than beside it; `siting` is the column of the
-    first chroma sample in luma columns; rays are searched from radius - reach to radius + reach.
+    `weights` (n, 3) mix Y, U, V to 1 more in a dot than beside it; `siting` (x, y) is the place
+    of the first chroma sample, in luma pixels; rays are searched from radius - reach to radius + reach.
     Returns the radius of the edges (n, RAYS), px, and their weight (0 where there is none).
     """
     count, samples = len(centre), int(2 * reach / STEP + 1.5)
@@ -166,7 +166,7 @@ def colour_edges(luma, u, v, siting, weights, centre, radius, reach):
             for s in range(samples):
                 along = max(radius[i] - reach + STEP * s, 0.3)
                 x, y = centre[i, 0] + along * right, centre[i, 1] + along * down
-                cx, cy = (x - siting) / 2, (y - 0.5) / 2
+                cx, cy = (x - siting[0]) / 2, (y - siting[1]) / 2
                 dotness[s] = (
                     weights[i, 0] * grey_at(luma, x, y)
                     + weights[i, 1] * grey_at(u, cx, cy)
