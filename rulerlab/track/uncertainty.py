@@ -49,6 +49,7 @@ def rail_scale(
     along = np.linalg.svd(flat, full_matrices=False)[2][0]
     normal = np.array([-along[1], along[0]])
     off = (position - middle) @ normal
+    off[~np.isfinite(off).any(1)] = 0.0  # frames that show nothing say nothing
     off = off - np.nanmedian(off, axis=1, keepdims=True)  # a rail that is shaken sideways
     off = off - np.nanmedian(off, axis=0)
     across = np.einsum("a,tnab->tnb", normal, jacobian)
