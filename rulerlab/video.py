@@ -61,6 +61,7 @@ class Recording:
         self.path = Path(path)
         self.problems: list[str] = []
         self.frames_read = 0
+        self.latest: Frame | None = None  # the last frame that was read
         with self._open() as container:
             stream = container.streams.video[0]
             first = self._first_frame(container)
@@ -132,7 +133,8 @@ class Recording:
                         late += 1
                         continue
                     last_s = time_s
-                    yield self._frame(picture, time_s)
+                    self.latest = self._frame(picture, time_s)
+                    yield self.latest
                     self.frames_read += 1
         if broken:
             self.problems.append(f"{broken} damaged packets could not be decoded")

@@ -42,9 +42,8 @@ def centroids(picture, expected_px, reach):
 @pytest.mark.parametrize("distortion", [(0.0,) * 5, BENT], ids=["straight", "bent"])
 def test_dots_lie_where_the_truth_says_to_a_hundredth_of_a_pixel(distortion):
     errors = []
-    for seed in (1, 2):
-        scene = Scene(rig="blocks", distortion=distortion, tilt_deg=(5.0, 6.0), seconds=1.0,
-                      seed=seed, **CLEAN)  # fmt: skip
+    for tilt in ((5.0, 6.0), (-3.0, 1.0)):
+        scene = Scene(rig="blocks", distortion=distortion, tilt_deg=tilt, seconds=1.0, **CLEAN)
         studio = Studio(scene)
         points, pose = studio.motion.points_mm(0.5), studio.motion.pose(0.5)
         true_px = studio.project(points[1:], pose)
@@ -67,13 +66,13 @@ def test_crosses_are_printed_where_the_truth_says():
     scene = Scene(rig="blocks", marks="tags", **CLEAN)
     studio = Studio(scene)
     reference = np.column_stack([scene.reference_mm, np.zeros(4)])
-    grey = 255.0 - studio.exposure(0.0).mean(axis=-1)
+    ink = 222.0 - studio.exposure(0.0).mean(axis=-1)  # white around the cross is 222
+    steps = np.arange(-18, 19)
     for x, y in studio.project(reference, studio.motion.pose(0.0)):
         column, row = round(x), round(y)
-        patch = np.clip(grey[row - 13 : row + 14, column - 13 : column + 14] - 95, 0, None)
-        steps = np.arange(-13, 14)
+        patch = ink[row - 18 : row + 19, column - 18 : column + 19]
         found = np.array([(patch * steps).sum(), (patch * steps[:, None]).sum()]) / patch.sum()
-        assert_allclose(found + [column, row], [x, y], atol=0.06)
+        assert_allclose(found + [column, row], [x, y], atol=0.04)
 
 
 @pytest.mark.parametrize("opening, jerks", [("pulled_end", 0), ("even", 6)])
@@ -86,11 +85,11 @@ def test_sections_stay_rigid_while_the_ruler_opens(opening, jerks):
 
 
 def test_a_slow_pull_opens_the_pulled_end_and_an_even_one_all_sections():
-    for opening, share_at_held_end in (("pulled_end", 0.0), ("even", 0.4)):
+    for opening, share_at_held_end in (("pulled_end", 0.0), ("even", 0.5)):
         motion = Motion(Scene(opening=opening))
         gained = motion.openings_mm(4.0) - motion.openings_mm(0.0)
         held = gained[: len(gained) // 2].sum() / gained.sum()
-        assert held == pytest.approx(share_at_held_end, abs=0.1)
+        assert held == pytest.approx(share_at_held_end, abs=0.05)
         assert gained.sum() == pytest.approx(150.0, rel=1e-6)
 
 
@@ -137,20 +136,20 @@ def test_dropped_frames_leave_a_gap_and_duplicates_repeat_the_picture():
 
 
 def test_a_hand_that_covers_the_pulled_end_hides_it_and_nothing_else():
-    visible = truth(Scene(hand="covers", seconds=2.0))["point_visible"]
+    visible = truth(Scene(hand="covers", size_px=(640, 360)))["point_visible"]
     assert 0.15 < (visible[:, -1] == 0).mean() < 0.6
     assert (visible[:, :-2] == 1).all()
-    assert (truth(Scene(seconds=2.0))["point_visible"] == 1).all()
+    assert (truth(Scene(size_px=(640, 360)))["point_visible"] == 1).all()
 
 
 def test_a_hand_that_passes_over_hides_the_chain_for_a_while():
-    visible = truth(Scene(passes=1, seconds=2.0))["point_visible"]
+    visible = truth(Scene(passes=1, size_px=(640, 360)))["point_visible"]
     assert (visible[0] == 1).all() and (visible[-1] == 1).all()
     assert (visible[:, :8] == 0).any()
 
 
 def test_a_longer_exposure_smears_what_moves():
-    moving = {"rig": "blocks", "shaking_mm": 6.0, "psf_px": 0.5, **CLEAN}
+    moving = {"rig": "blocks", "shaking_mm": 9.0, "size_px": (640, 360), "psf_px": 0.5, **CLEAN}
     sharpness = []
     for exposure in (0.001, 0.03):
         studio = Studio(Scene(exposure_s=exposure, **moving))

@@ -152,13 +152,15 @@ class Motion:
             reach = points[-1, :2] - points[-2, :2]
             reach = reach / np.linalg.norm(reach)
             gap = 34.0 if self.scene.rig == "blocks" else 17.0
-            if self.scene.hand == "covers":
+            tip = points[-1, :2] + gap * reach
+            if self.scene.hand == "covers":  # the forefinger comes to lie on the last point
                 x = t / self.scene.seconds
-                gap -= 30.0 * (_ease((x - 0.35) / 0.1) - _ease((x - 0.65) / 0.1))
-            hands.append((points[-1, :2] + gap * reach, 0.35 * np.arctan2(reach[1], reach[0])))
+                over = _ease((x - 0.35) / 0.1) - _ease((x - 0.65) / 0.1)
+                tip = tip - over * ((gap + 19.0) * reach + 11.0 * np.array([-reach[1], reach[0]]))
+            hands.append((tip, 0.35 * np.arctan2(reach[1], reach[0])))
         for k in range(self.scene.passes):
             x = (t / self.scene.seconds - (k + 0.5) / self.scene.passes) * self.scene.passes
             path = np.clip(x / 0.3, -1, 1)
-            tip = [(-1) ** k * 60 * path - 40, -40.0 - 190 * abs(path) ** 1.5]
+            tip = [(-1) ** k * 110 * path - 70, 70.0 - 300 * path**4]
             hands.append((np.array(tip), -np.pi / 2 + 0.3))
         return hands

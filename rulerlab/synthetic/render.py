@@ -7,6 +7,8 @@ before the canvas is bent through the distortion and sampled, so that centres st
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import cv2
 import numpy as np
 
@@ -25,7 +27,7 @@ from rulerlab.synthetic.textures import Sticker, hand, paper, stick, tag_label
 
 FINER = 2  # canvas pixels per pixel of the film
 HAND_MM = 22.0  # height of the hands above the paper
-GRID = 8  # the distortion is computed on every eighth pixel and interpolated
+GRID = 4  # the distortion is computed on every fourth pixel and interpolated (to 0.002 px)
 Pose = tuple[np.ndarray, np.ndarray]
 
 
@@ -35,30 +37,47 @@ class Studio:
     def __init__(self, scene: Scene):
         self.scene, self.motion, self.camera = scene, Motion(scene), scene.camera
         self._lay_out_canvas()
-        density = FINER * scene.size_px[0] / scene.view_mm
-        self.density = density
-        self.paper, self.paper_origin = paper(scene, 1.05 * density)
-        rng = np.random.default_rng([scene.seed, 3])
-        self.sticks = []
-        if scene.rig == "ruler":
-            extra = np.zeros(len(scene.sections_mm))
-            extra[-1] = 24.0 if scene.hand != "none" else 0.0
-            lengths = scene.sections_mm + extra
-            self.sticks = [stick(float(length), density, rng) for length in lengths]
-        self.tags = []
-        if scene.marks == "tags":
-            count = scene.points - (scene.rig == "ruler")
-            self.tags = [
-                tag_label(k, scene.tag_mm, density, scene.contrast) for k in range(count)
-            ]
-        self.hand = hand(density / 2)
-        self.light = self._light()
-        self.noise = rng.standard_normal(
-            (scene.size_px[1] + 64, scene.size_px[0] + 64, 3), np.float32
-        )
+        self.density = FINER * scene.size_px[0] / scene.view_mm
+        self.hand = hand(self.density / 2)
         level = np.arange(256)
         self.sigma = (scene.noise * np.sqrt(0.3 + 0.7 * level / 128)).astype(np.float32)
-        self._empty = self._background(self.motion.pose(0.0)) if self.motion.still else None
+
+    @cached_property
+    def paper(self) -> tuple[np.ndarray, tuple[float, float]]:
+        return paper(self.scene, 1.05 * self.density)
+
+    @cached_property
+    def empty(self) -> np.ndarray:
+        """The canvas without the rig, while nothing shakes."""
+        return self._background(self.motion.pose(0.0))
+
+    @cached_property
+    def sticks(self) -> list[Sticker]:
+        lengths = self.scene.sections_mm.copy()
+        lengths[-1] += 24.0 if self.scene.hand != "none" else 0.0  # into the hand
+        rng = np.random.default_rng([self.scene.seed, 3])
+        return [stick(float(length), self.density, rng) for length in lengths]
+
+    @cached_property
+    def tags(self) -> list[Sticker]:
+        scene = self.scene
+        count = scene.points - (scene.rig == "ruler") if scene.marks == "tags" else 0
+        return [tag_label(k, scene.tag_mm, self.density, scene.contrast) for k in range(count)]
+
+    @cached_property
+    def noise(self) -> np.ndarray:
+        width, height = self.scene.size_px
+        rng = np.random.default_rng([self.scene.seed, 6])
+        return rng.standard_normal((height + 64, width + 64, 3), np.float32)
+
+    @cached_property
+    def light(self) -> np.ndarray:
+        """Gain of the uneven light, a little warm, (H, W, 3)."""
+        width, height = self.scene.size_px
+        x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
+        falloff = 1 - 0.08 * (x**2 + y**2) + self.scene.unevenness * (0.5 * x + 0.3 * y)
+        gain = (self.scene.light * falloff).astype(np.float32)
+        return cv2.merge([gain * 0.97, gain, gain])
 
     # --- geometry -------------------------------------------------------------------------
     def _lay_out_canvas(self) -> None:
@@ -80,7 +99,7 @@ class Studio:
         )
         self.canvas_matrix = finer @ matrix
         look = (ideal * FINER + finer[:2, 2]).astype(np.float32)
-        look = cv2.resize(look, None, fx=GRID, fy=GRID, interpolation=cv2.INTER_CUBIC)
+        look = cv2.resize(look, None, fx=GRID, fy=GRID, interpolation=cv2.INTER_LINEAR)
         self.look = look[GRID : GRID + height, GRID : GRID + width].copy()
 
     def plane(self, pose: Pose, height_mm: float) -> np.ndarray:
@@ -98,13 +117,13 @@ class Studio:
     # --- drawing on the canvas ------------------------------------------------------------
     def _background(self, pose: Pose) -> np.ndarray:
         density = 1.05 * self.density
-        wide, high = self.paper_origin
+        picture, (wide, high) = self.paper
         board = np.array(
             [[1 / density, 0, 0.5 / density - wide], [0, -1 / density, high - 0.5 / density],
              [0, 0, 1.0]]
         )  # fmt: skip
         return cv2.warpPerspective(
-            self.paper, self.plane(pose, 0.0) @ board, self.canvas_px, flags=cv2.INTER_LINEAR,
+            picture, self.plane(pose, 0.0) @ board, self.canvas_px, flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )  # fmt: skip
 
@@ -173,7 +192,7 @@ class Studio:
             ends = cv2.perspectiveTransform(line[None, :, :2] + [2.2, -2.6], plane)[0] / 4
             thick = max(1, round(width_mm * self.density / 4))
             cv2.polylines(mask, [np.rint(ends * 8).astype(int)], False, 70, thick, cv2.LINE_AA, 3)
-        mask = cv2.GaussianBlur(mask, (0, 0), 0.25 * self.density)
+        mask = cv2.GaussianBlur(mask, (0, 0), 0.4 * self.density)
         x, y, w, h = cv2.boundingRect(mask)
         if not w:
             return
@@ -208,8 +227,8 @@ class Studio:
         rail = self._box_of((points[0, 0] + 300, 0), (600, 2 * RAIL_HALF_MM), 0, 5)
         if self.scene.shadows:
             self._shade(canvas, pose, [np.array([[wall[0], 0, 0], [300, 0, 0]])], 18)
-            half = np.array([[0, -4.0, 0], [0, 4.0, 0]])
-            self._shade(canvas, pose, [block + half for block in blocks], BLOCK_MM[0])
+            half = np.array([[0, -6.0, 0], [0, 4.0, 0]])
+            self._shade(canvas, pose, [block + half for block in blocks], 0.85 * BLOCK_MM[0])
         self._polygon(canvas, pose, rail, 92 * grey)
         gaps = zip(points[:-1], points[1:], strict=True)
         for k, (left, right) in enumerate(gaps):
@@ -245,7 +264,7 @@ class Studio:
     def canvas(self, t: float) -> np.ndarray:
         """The ideal picture at one instant."""
         pose, points = self.motion.pose(t), self.motion.points_mm(t)
-        canvas = self._background(pose) if self._empty is None else self._empty.copy()
+        canvas = self.empty.copy() if self.motion.still else self._background(pose)
         if self.scene.rig == "ruler":
             self._draw_ruler(canvas, pose, points)
         else:
@@ -269,13 +288,13 @@ class Studio:
         return cv2.remap(canvas, self.look, None, cv2.INTER_LINEAR)
 
     def _instants(self, t: float) -> int:
-        """Pictures that are averaged: one per 0.7 px of motion, one below half a pixel."""
+        """Pictures that are averaged: one per 0.7 px of motion, one below a pixel."""
         ends = [
             self.project(self.motion.points_mm(at), self.motion.pose(at))
             for at in (t - self.scene.exposure_s / 2, t + self.scene.exposure_s / 2)
         ]
         blur = np.linalg.norm(ends[1] - ends[0], axis=1).max()
-        return 1 if blur < 0.5 else int(np.clip(np.ceil(blur / 0.7) + 1, 2, 24))
+        return 1 if blur < 1 else int(np.clip(np.ceil(blur / 0.7) + 1, 2, 24))
 
     def develop(self, picture: np.ndarray, frame: int) -> np.ndarray:
         """Uneven light and sensor noise, (H, W, 3) uint8."""
@@ -287,13 +306,6 @@ class Studio:
         noise = self.noise[dy : dy + height, dx : dx + width]
         noise = cv2.multiply(cv2.LUT(lit, self.sigma), noise, scale=-1.0 if flip % 2 else 1.0)
         return cv2.add(lit, noise, dtype=cv2.CV_8U)
-
-    def _light(self) -> np.ndarray:
-        width, height = self.scene.size_px
-        x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
-        falloff = 1 - 0.08 * (x**2 + y**2) + self.scene.unevenness * (0.5 * x + 0.3 * y)
-        gain = (self.scene.light * falloff).astype(np.float32)
-        return cv2.merge([gain * 0.97, gain, gain])
 
     def hidden(self, t: float) -> np.ndarray:
         """Which points lie under a hand at t, (P,) bool; a shadow hides nothing."""

@@ -20,7 +20,7 @@ REFERENCE_TAGS = (40, 41, 42, 43)
 DICTIONARY = "DICT_4X4_50"
 COLOURS_BGR = {
     "red": (24, 20, 200), "green": (46, 158, 16), "blue": (212, 62, 18), "yellow": (20, 205, 235),
-    "orange": (20, 110, 240), "magenta": (160, 20, 200), "black": (25, 25, 25),
+    "orange": (20, 110, 240), "magenta": (160, 20, 200),
 }  # fmt: skip
 CHOICES = {
     "rig": ("ruler", "blocks"),

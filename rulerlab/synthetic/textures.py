@@ -142,19 +142,23 @@ def paper(scene: Scene, density: float) -> tuple[np.ndarray, tuple[float, float]
     x = (np.arange(shape[1]) + 0.5) / density - wide
     y = high - (np.arange(shape[0]) + 0.5) / density
     edge = 0.455 * scene.view_mm
-    table = np.array([104.0, 122, 114]) + 3 * _clouds(rng, shape, (60, 90))[..., None]
-    wood = np.array([66.0, 122, 166]) + 9 * _clouds(rng, shape, (12, 160))[..., None]
-    squared = np.array([221.0, 217, 219]) + 2 * _clouds(rng, shape, (14, 20))[..., None]
-    ink = 1 - np.outer(1 - _lines(y, density), 1 - _lines(x, density))
-    squared -= ink[..., None] * [34, 44, 52]
-    on_paper = _inside(np.abs(x), edge, density)[None, :, None]
-    on_board = _inside(np.abs(x), edge + 11, density)[None, :, None]
+    table = _tone(104, 122, 114) + 3 * _clouds(rng, shape, (60, 90))[..., None]
+    wood = _tone(66, 122, 166) + 9 * _clouds(rng, shape, (12, 160))[..., None]
+    squared = _tone(221, 217, 219) + 2 * _clouds(rng, shape, (14, 20))[..., None]
+    ink = 1 - np.outer(1 - _lines(y, density), 1 - _lines(x, density)).astype(np.float32)
+    squared -= ink[..., None] * _tone(34, 44, 52)
+    on_paper = _inside(np.abs(x), edge, density)[None, :, None].astype(np.float32)
+    on_board = _inside(np.abs(x), edge + 11, density)[None, :, None].astype(np.float32)
     picture = table + on_board * (wood - table)
     picture += on_paper * (squared - picture)
     for k, (cx, cy) in enumerate(scene.reference_mm):
         centre_px = (cx + wide) * density, (high - cy) * density
         _print_reference(picture, centre_px, density, (k, scene))
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8), (wide, high)
+    return cv2.convertScaleAbs(picture), (wide, high)
+
+
+def _tone(blue: int, green: int, red: int) -> np.ndarray:
+    return np.array([blue, green, red], np.float32)
 
 
 def _inside(distance: np.ndarray, limit: float, density: float) -> np.ndarray:
