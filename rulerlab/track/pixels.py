@@ -154,7 +154,8 @@ def colour_edges(luma, u, v, siting, weights, centre, radius, reach):
     """Edges along rays from n dots outwards, where the colour of the dot falls off most.
 
     `weights` (n, 3) mix Y, U, V to 1 more in a dot than beside it; `siting` (x, y) is the place
-    of the first chroma sample, in luma pixels; rays are searched from radius - reach to radius + reach.
+    of the first chroma sample, in luma pixels; rays are searched from radius - reach to
+    radius + reach.
     Returns the radius of the edges (n, RAYS), px, and their weight (0 where there is none).
     """
     count, samples = len(centre), int(2 * reach / STEP + 1.5)
