@@ -193,7 +193,8 @@ def _draw(folder, recording, tracked, motion, curve, pull, no_video) -> None:
                 film.write(picture, frame.time_s)
     times = {} if pull is None else {"onset": pull.onset_s, "end of pull": pull.end_s}
     write_plots(folder / "plots", tracks, motion, curve, picture=plain[..., ::-1],
-                frame=len(tracks.time_s) - 1, times_s=times, name="section" if tracked.kind == "ruler" else "spring")
+                frame=len(tracks.time_s) - 1, times_s=times,
+                name="section" if tracked.kind == "ruler" else "spring")
     annotate(plain, len(tracks.time_s) - 1)
     write_frame(folder, plain)
 
