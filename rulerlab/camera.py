@@ -31,8 +31,12 @@ class Camera:
     date: str | None = None
 
     def __post_init__(self):
+        if len(self.image_size_px) != 2 or min(self.image_size_px) < 1:
+            raise ValueError(f"image_size_px is {self.image_size_px}, expected width and height")
         if np.shape(self.camera_matrix) != (3, 3):
             raise ValueError(f"camera_matrix is {np.shape(self.camera_matrix)}, expected (3, 3)")
+        if not (np.isfinite(self.camera_matrix).all() and np.isfinite(self.distortion).all()):
+            raise ValueError("camera_matrix and distortion must be finite numbers")
         if self.model not in DISTORTION_SIZES:
             raise ValueError(f"model is {self.model!r}, expected one of {list(DISTORTION_SIZES)}")
         if len(self.distortion) not in DISTORTION_SIZES[self.model]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -163,11 +164,15 @@ def _value(name: str, value: Any) -> Any:
             return value
         if key in NUMBER_LISTS:
             numbers = tuple(float(v) for v in (value if isinstance(value, list) else [value]))
+            if not numbers:
+                raise ValueError("must hold a number; leave the key out if none is known")
+            if not all(math.isfinite(number) for number in numbers):
+                raise ValueError("must be finite")
             if key in ("sections_mm", "mass_kg", "stiffness_N_per_m") and min(numbers) <= 0:
                 raise ValueError("must be above zero")
             return numbers
         if key in POSITIVE:
-            if not float(value) > 0:
+            if not 0 < float(value) < math.inf:
                 raise ValueError("must be above zero")
             return float(value)
         if key == "ids":
@@ -183,7 +188,7 @@ def _value(name: str, value: Any) -> Any:
                 raise ValueError("must be true or false")
             return value
         return str(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{name} = {value!r}: {error}") from None
 
 
@@ -197,11 +202,13 @@ def _check_sizes(rig: Rig) -> None:
         return
     for name, numbers, count in (
         ("marks.height_mm", rig.marks.height_mm, rig.points),
+        ("marks.along_mm", rig.marks.along_mm, rig.points - 1),
         ("ruler.sections_mm", rig.ruler.sections_mm, rig.points - 1),
         ("blocks.mass_kg", rig.blocks.mass_kg, rig.points - 1),
         ("blocks.stiffness_N_per_m", rig.blocks.stiffness_N_per_m, rig.points - 1),
     ):
-        if len(numbers) > 1 and len(numbers) != count:
+        on_sections = name == "marks.height_mm" and len(numbers) == rig.points - 1
+        if len(numbers) > 1 and len(numbers) != count and not on_sections:
             raise InputError(
                 f"{name} has {len(numbers)} numbers, a rig of {rig.points} points needs {count}"
             )

@@ -9,6 +9,7 @@ import numpy as np
 from rulerlab.errors import QualityError
 from rulerlab.records import LOST, LoadCurve, Motion
 from rulerlab.track import Tracked
+from rulerlab.track.scale import pull_direction
 
 SNAP = np.cos(np.radians(20))  # a pull this near to an axis of the rig frame runs along it
 
@@ -81,13 +82,7 @@ def _leading(shared: np.ndarray, keep: int = 2) -> np.ndarray:
 
 def _turn_to_pull(position: np.ndarray, *, free: bool) -> np.ndarray:
     """Rotation that puts x along the pull; `free` frames turn exactly, others by right angles."""
-    last = position[np.isfinite(position[:, -1, 0]), -1]
-    part = max(1, len(last) // 20)
-    way = np.median(last[-part:], axis=0) - np.median(last[:part], axis=0)
-    size = np.nanmedian(np.linalg.norm(np.diff(position, axis=1), axis=-1))
-    if np.linalg.norm(way) < 0.05 * size:  # no pull to speak of: along the chain
-        way = np.nanmedian(position[:, -1] - position[:, 0], axis=0)
-    way = way / np.linalg.norm(way)
+    way = pull_direction(position)
     if not free and np.abs(way).max() > SNAP:
         way = np.round(way)
     return np.array([[way[0], way[1]], [-way[1], way[0]]])

@@ -29,6 +29,7 @@ class Frame:
     chroma_u: np.ndarray  # (H/2, W/2) uint8
     chroma_v: np.ndarray  # (H/2, W/2) uint8
     corrupt: bool = False
+    turned: int = 0  # degrees against the clock, to be upright; the chroma samples turn with it
 
     def bgr(self) -> np.ndarray:
         """The picture in OpenCV's colours, (H, W, 3) uint8, for drawing on."""
@@ -61,6 +62,7 @@ class Recording:
         self.path = Path(path)
         self.problems: list[str] = []
         self.frames_read = 0
+        self.latest: Frame | None = None  # the last frame that was read
         with self._open() as container:
             stream = container.streams.video[0]
             first = self._first_frame(container)
@@ -132,7 +134,8 @@ class Recording:
                         late += 1
                         continue
                     last_s = time_s
-                    yield self._frame(picture, time_s)
+                    self.latest = self._frame(picture, time_s)
+                    yield self.latest
                     self.frames_read += 1
         if broken:
             self.problems.append(f"{broken} damaged packets could not be decoded")
@@ -158,7 +161,8 @@ class Recording:
         if self.rotation:
             planes = [np.rot90(plane, self.rotation // 90) for plane in planes]
             planes = [np.ascontiguousarray(plane) for plane in planes]
-        return Frame(self.frames_read, time_s, *planes, corrupt=bool(picture.is_corrupt))
+        return Frame(self.frames_read, time_s, *planes, corrupt=bool(picture.is_corrupt),
+                     turned=self.rotation)
 
 
 def _duration_s(container: av.container.InputContainer, stream: av.VideoStream) -> float:

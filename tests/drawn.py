@@ -124,18 +124,20 @@ def frame(canvas, index=0, time_s=0.0, **how):
 def _filled(picture, values):
     for plane, part in zip(picture.planes, values, strict=False):
         room = np.full((plane.height, plane.line_size), 128, np.uint8)
-        room[: part.shape[0], : part.shape[1]] = part
+        rows, columns = min(part.shape[0], len(room)), min(part.shape[1], room.shape[1])
+        room[:rows, :columns] = part[:rows, :columns]
         plane.update(room)
     return picture
 
 
-def write_clip(path, canvases, time_s, *, crf=16, codec="libx264", pixels="yuv420p", flags="",
+def write_clip(path, canvases, time_s, *, crf=12, codec="libx264", pixels="yuv420p", flags="",
                siting=0.0, noise=1.0, seed=0, full_range=False, gop=None):
     """Encode pictures with their own times; returns the path."""
     rng = np.random.default_rng(seed)
     container = av.open(str(path), "w", options={"movflags": flags} if flags else {})
     stream = container.add_stream(codec, rate=Fraction(30))
-    stream.codec_context.time_base = stream.time_base = Fraction(1, 90_000)
+    tick = Fraction(1, 30_000) if codec == "mpeg4" else Fraction(1, 90_000)
+    stream.codec_context.time_base = stream.time_base = tick
     stream.pix_fmt = pixels
     stream.options = {"crf": str(crf), "preset": "veryfast"} if codec == "libx264" else {}
     if gop:
@@ -151,7 +153,7 @@ def write_clip(path, canvases, time_s, *, crf=16, codec="libx264", pixels="yuv42
         if full_range:
             picture.color_range = 2
             stream.codec_context.color_range = 2
-        picture.pts, picture.time_base = round(at * 90_000), Fraction(1, 90_000)
+        picture.pts, picture.time_base = round(at / tick), tick
         container.mux(stream.encode(picture))
     container.mux(stream.encode())
     container.close()

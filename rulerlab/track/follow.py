@@ -11,9 +11,9 @@ from rulerlab.rig import DIRECTIONS, Rig
 from rulerlab.track.link import link_chain
 from rulerlab.track.measure import Measured
 from rulerlab.track.order import is_straight, order_along, order_ruler, rail_direction
-from rulerlab.track.register import View
+from rulerlab.track.register import BLOCK, View
+from rulerlab.track.sections import joints_from_tags
 
-BLOCK = 512  # frames that are turned to millimetres at once
 CLEAR_COST = 5.0  # of an order that leaves no doubt
 HIDDEN = 0.35  # share of a dot's outline below which its centre is not to be trusted
 
@@ -27,12 +27,13 @@ class Followed:
     kind: str  # "ruler" or "blocks"
     sharp: np.ndarray  # (T, N)
     notes: list[str]
+    calibrated: bool = False  # the covariances are those of true errors already
 
 
 def follow(measured: Measured, rig: Rig, view: View | None) -> Followed:
     """The chain through the whole clip. Raises InputError or QualityError when there is none."""
     if measured.marks == "tags":
-        return _follow_tags(measured, rig)
+        return _follow_tags(measured, rig, view)
     plane = _plane(measured, view)
     colours = [spots[:, 5].astype(int) for spots in measured.spots]
     counts = np.array([len(spots) for spots in measured.spots])
@@ -72,23 +73,10 @@ def _plane(measured: Measured, view: View | None) -> list[np.ndarray]:
         if view is None:
             together *= [1, -1]
         elif together.size:
-            part = _frames_of(view, begin, begin + len(spots))
+            part = view.part(slice(begin, begin + BLOCK))
             together = part.to_mm(together, np.zeros(together.shape[1]))
         plane += [row[: len(own)] for row, own in zip(together, spots, strict=True)]
     return plane
-
-
-def _frames_of(view: View, begin: int, end: int) -> View:
-    if not view.moving:
-        return view
-    cut = slice(begin, end)
-    return View(
-        view.camera,
-        None if view.rotation is None else view.rotation[cut],
-        None if view.shift_mm is None else view.shift_mm[cut],
-        None if view.homography is None else view.homography[cut],
-        view.effects[cut], True, view.residual_px,
-    )
 
 
 def _number(counts: np.ndarray, rig: Rig) -> tuple[int, list[str]]:
@@ -129,7 +117,7 @@ def _pull(measured: Measured, rig: Rig, view: View | None, plane: list, notes: l
         t = next(t for t, spots in enumerate(measured.spots) if len(spots))
         middle = measured.spots[t][:, :2].astype(float).mean(0)
         ends = np.array([[middle - 20 * direction, middle + 20 * direction]])
-        mapped = _frames_of(view, t, t + 1).to_mm(ends, np.zeros(2))[0]
+        mapped = view.part(slice(t, t + 1)).to_mm(ends, np.zeros(2))[0]
         return (mapped[1] - mapped[0]) / np.linalg.norm(mapped[1] - mapped[0])
     some = [p for p in plane if len(p)]
     part = max(1, len(some) // 10)
@@ -213,7 +201,7 @@ def _held_end_first(followed: Followed) -> Followed:
     )
 
 
-def _follow_tags(measured: Measured, rig: Rig) -> Followed:
+def _follow_tags(measured: Measured, rig: Rig, view: View | None) -> Followed:
     """Tags say themselves which point they are; only their order along the chain may be open."""
     notes: list[str] = []
     own = [spots for spots in measured.spots]
@@ -228,6 +216,8 @@ def _follow_tags(measured: Measured, rig: Rig) -> Followed:
         chain = np.array(rig.marks.ids)
     else:
         chain = _tags_of_chain(own, ids, rig, notes)
+    if rig.kind == "ruler" and rig.marks.on != "points":
+        return _follow_sections(measured, rig, view, chain, notes)
     if rig.points is not None and len(chain) != rig.points:
         raise InputError(
             f"rig.toml says points = {rig.points}, but {len(chain)} tags are in view "
@@ -243,6 +233,46 @@ def _follow_tags(measured: Measured, rig: Rig) -> Followed:
     if not rig.marks.ids:
         followed = _order_tags(followed, rig, chain)
     return followed
+
+
+def _follow_sections(
+    measured: Measured, rig: Rig, view: View | None, chain: np.ndarray, notes: list[str]
+) -> Followed:
+    """A ruler with a tag on every section: its joints, one more than there are tags."""
+    if len(chain) < 2 or (rig.points is not None and len(chain) != rig.points - 1):
+        wanted = "2 or more" if rig.points is None else f"{rig.points - 1} (points - 1)"
+        raise InputError(
+            f"{len(chain)} tags on sections are in view ({chain.tolist()}), {wanted} are needed; "
+            'give marks.ids, or [marks] on = "points" if they sit on the joints'
+        )
+    if not rig.marks.ids:
+        chain = _sections_in_order(measured, rig, chain)
+        notes.append(f"tags in chain order: {chain.tolist()}")
+    position, covariance = joints_from_tags(measured.corners, chain, rig, view, notes)
+    sharp = np.where(np.isfinite(position[..., 0]), 1.0, np.nan)
+    return Followed(position, covariance, "ruler", sharp, notes, calibrated=True)
+
+
+def _sections_in_order(measured: Measured, rig: Rig, chain: np.ndarray) -> np.ndarray:
+    """Tags from the held end to the pulled one, from the frame that shows the chain widest."""
+    place = np.full((len(measured.spots), len(chain), 2), np.nan)
+    for t, spots in enumerate(measured.spots):
+        for row in spots:
+            place[t, chain == int(row[5])] = row[:2]
+    whole = np.flatnonzero(np.isfinite(place[..., 0]).all(1))
+    if not len(whole):
+        raise InputError(
+            f"no frame shows all tags {chain.tolist()}; give their order as marks.ids"
+        )
+    wide = place[whole[np.ptp(place[whole], axis=1).max(-1).argmax()]]
+    along = rail_direction(wide)
+    if rig.pull is not None:
+        turned = np.sign(along @ np.array(DIRECTIONS[rig.pull], float)) or 1.0
+        return chain[order_along(wide, along * turned)]
+    order = order_along(wide, along)
+    travel = np.nanmax(place[:, order], axis=0) - np.nanmin(place[:, order], axis=0)
+    far = np.hypot(*travel.T)
+    return chain[order[::-1] if far[0] > 1.5 * far[-1] else order]
 
 
 def _tags_of_chain(own: list[np.ndarray], ids: np.ndarray, rig: Rig, notes: list) -> np.ndarray:

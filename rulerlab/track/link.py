@@ -108,8 +108,7 @@ class _Follower:
         unary = np.where(unary < FAR, SURPRISE * unary / (SURPRISE + unary), FAR)
         unary = np.concatenate([unary, np.full((count, 1), MISSING)], axis=1)
         sigma = self._length_sigma()
-        axis = predicted[-1] - predicted[0]
-        axis = axis / max(np.linalg.norm(axis), 1e-9)
+        axis = _advance(predicted)
         pick = np.arange(own + 1)[:, None]
         place = np.concatenate([spots, predicted[:1]])[:, None, :]  # (S, k, 2) of partial chains
         cost = unary[0].copy()
@@ -203,6 +202,14 @@ class _Follower:
                 if sum(free):
                     self.position[k] += excess * free[0] / sum(free)
                     self.position[k + 1] -= excess * free[1] / sum(free)
+
+
+def _advance(position: np.ndarray) -> np.ndarray:
+    """Unit vector along a zig-zag, from the middles of its sections: its ends may stick out."""
+    middle = (position[1:] + position[:-1]) / 2
+    part = max(len(middle) // 3, 1)
+    axis = middle[-part:].mean(0) - middle[:part].mean(0)
+    return axis / max(np.linalg.norm(axis), 1e-9)
 
 
 def _unfolds(place: np.ndarray, link: np.ndarray) -> np.ndarray:
