@@ -127,23 +127,34 @@ def _heights(rig: Rig, points: int) -> np.ndarray:
 
 def _health(recording: Recording, measured: Measured, followed: Followed) -> dict[str, Any]:
     """Frames that are not what they seem, by their number."""
-    position = followed.position_px
-    moved = np.zeros(len(position))
-    if len(position) > 2:
-        step = np.linalg.norm(position[2:] - position[:-2], axis=-1)
-        moved[1:-1] = np.sort(np.nan_to_num(step), axis=1)[:, -2]  # at least two marks move
+    arrived, moved = _steps(followed.position_px)
     usual = np.nanmedian(followed.sharp, axis=0)
     dull = np.nan_to_num(followed.sharp / usual, nan=1.0) < 0.4
     return {
         "frames": len(measured.time_s),
         "frames_declared": recording.frames_declared,
-        "duplicates": measured.health.duplicates(moved).tolist(),
+        "duplicates": [
+            int(t) for t in measured.health.duplicates(moved) if arrived[t] < 0.25 * moved[t]
+        ],
         "ghosts": measured.health.ghosts(moved).tolist(),
         "blurred": np.flatnonzero(dull.mean(1) > 0.5).tolist(),
         "corrupt": measured.corrupt,
         "gaps": [{"time_s": t, "frames_missing": n} for t, n in time_gaps(measured.time_s)],
         "problems": recording.problems,
     }
+
+
+def _steps(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far the marks came since the frame before, and go from there to the frame after, (T,).
+
+    The second fastest mark counts: when a chain moves, at least two of its points do.
+    """
+    arrived, moved = np.zeros(len(position)), np.zeros(len(position))
+    if len(position) > 2:
+        for gap, into in ((1, arrived), (2, moved)):
+            step = np.linalg.norm(position[gap:] - position[:-gap], axis=-1)
+            into[1 : 1 + len(step)] = np.sort(np.nan_to_num(step), axis=1)[:, -2]
+    return arrived, moved
 
 
 def _finish(measured, followed, view, height, rig, health) -> tuple[Tracks, float]:

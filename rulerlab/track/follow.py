@@ -15,6 +15,7 @@ from rulerlab.track.register import BLOCK, View
 from rulerlab.track.sections import joints_from_tags
 
 CLEAR_COST = 5.0  # of an order that leaves no doubt
+ODD_SIZE = 0.12  # share by which the radius of a dot may differ from what it usually is
 HIDDEN = 0.35  # share of a dot's outline below which its centre is not to be trusted
 
 
@@ -176,7 +177,7 @@ def _collect(measured: Measured, assigned: np.ndarray, kind: str, notes: list) -
     frames, points = assigned.shape
     position = np.full((frames, points, 2), np.nan)
     covariance = np.full((frames, points, 2, 2), np.nan)
-    sharp = np.full((frames, points), np.nan)
+    sharp, radius = np.full((frames, points), np.nan), np.full((frames, points), np.nan)
     for t, spots in enumerate(measured.spots):
         seen = np.flatnonzero(assigned[t] >= 0)
         rows = spots[assigned[t, seen]].astype(float)
@@ -184,8 +185,29 @@ def _collect(measured: Measured, assigned: np.ndarray, kind: str, notes: list) -
         seen, rows = seen[clear], rows[clear]
         position[t, seen] = rows[:, :2]
         covariance[t, seen] = rows[:, [2, 3, 3, 4]].reshape(-1, 2, 2)
-        sharp[t, seen] = rows[:, 8]
+        radius[t, seen], sharp[t, seen] = rows[:, 6], rows[:, 8]
+    if measured.marks == "dots":
+        _doubt_odd_sizes(position, covariance, radius)
     return Followed(position, covariance, kind, sharp, notes)
+
+
+def _doubt_odd_sizes(position, covariance, radius) -> None:
+    """A dot whose size jumps is half covered: its centre is doubtful by as much, or not seen."""
+    for k in range(radius.shape[1]):
+        usual = _running_median(radius[:, k])
+        odd = np.abs(radius[:, k] - usual)
+        position[odd > ODD_SIZE * usual, k] = np.nan
+        excess = np.nan_to_num(np.maximum(odd - 0.03 * usual, 0))
+        covariance[:, k] += (0.3 * excess**2)[:, None, None] * np.eye(2)
+
+
+def _running_median(values: np.ndarray, half: int = 15) -> np.ndarray:
+    """Median of what is seen around each frame; of the whole clip where nothing is."""
+    padded = np.pad(values, half, constant_values=np.nan)
+    window = np.sort(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
+    seen = np.isfinite(window).sum(1)
+    middle = window[np.arange(len(values)), np.maximum(seen - 1, 0) // 2]
+    return np.where(seen > 0, middle, np.nanmedian(values) if seen.any() else np.nan)
 
 
 def _held_end_first(followed: Followed) -> Followed:
