@@ -44,7 +44,6 @@ STRESS = {
     "dim and noisy": {"light": 0.45, "noise": 5.0},
     "no hand, no reference": {"references": "none", "hand": "none"},
     "yellow dots": {"colours": ("yellow",)},
-    "black dots": {"colours": ("black",)},
     "touching dots": {"fold_mm": 3.6},
     "tags on the sections, 1080p": {
         "marks": "tags", "references": "tags", "size_px": (1920, 1080), "bitrate_kbps": 6000},
@@ -149,7 +148,8 @@ def track_and_score(video: Path, truth: Path, target: Path) -> dict[str, float |
          "--no-video", "--quiet"], capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     if not (target / "tracks.csv").exists():
-        return {"problem": f"exit {done.returncode}: {done.stderr.strip().splitlines()[-1]}"}
+        said = done.stderr.strip().splitlines()[-1].replace(f"{video}: ", "")
+        return {"problem": f"exit {done.returncode}: {said}"}
     return score(target, truth)
 
 
@@ -174,6 +174,8 @@ def main() -> None:
     )
     parser.add_argument("--stress", nargs="*", metavar="NAME", help="only these, or all")
     parser.add_argument("--clip", type=Path, help="score one clip that has NAME.truth.npz")
+    parser.add_argument("--markers", nargs="*", choices=list(MARKERS), default=list(MARKERS))
+    parser.add_argument("--contrast", nargs="*", type=float, default=[1.0, 0.6])
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
@@ -192,7 +194,7 @@ def main() -> None:
                     print_row([name], run(Scene(**knobs), Path(folder)))
     else:
         print_head(["marker", "contrast", "kbit/s", "exposure ms"])
-        grid = product(MARKERS, (1.0, 0.4), (4000, 800), (0.002, 0.016))
+        grid = product(arguments.markers, arguments.contrast, (4000, 800), (0.002, 0.016))
         for marker, contrast, kbps, exposure_s in grid:
             scene = Scene(
                 contrast=contrast, bitrate_kbps=kbps, exposure_s=exposure_s,

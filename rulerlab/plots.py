@@ -316,16 +316,18 @@ def write_plots(
     curve: LoadCurve | None = None,
     *,
     picture: np.ndarray | None = None,
+    frame: int | None = None,
     times_s: dict[str, float] | None = None,
     name: str = "section",
 ) -> list[Path]:
     """Write rig, extensions, heat_map, load_curve, loads and health .svg into `folder`.
 
-    `picture` is the last frame in RGB; `times_s` are named moments of the pull; `name` is what a
-    segment is ("section", "spring").
+    `picture` is one frame in RGB, `frame` its row in the tracks; `times_s` are named moments of
+    the pull; `name` is what a segment is ("section", "spring").
     """
     drawings: dict[str, tuple[Callable[[Figure], None], float]] = {
-        "rig": (lambda figure: plot_rig(tracks, figure.subplots(), picture=picture), 4.2),
+        "rig": (lambda figure: plot_rig(
+            tracks, figure.subplots(), picture=picture, frame=frame), 4.2),
         "health": (lambda figure: _health(figure, tracks), 4.2),
     }
     if motion is not None:

@@ -144,8 +144,8 @@ def _lead(info: dict[str, Any]) -> str:
     """What was filmed and what came out, in two sentences."""
     words = []
     if "points" in info:
-        words.append(f"A {escape(str(info.get('kind', 'chain')))} with {info['points']} points "
-                     f"({escape(str(info.get('marks', 'marks')))}), {info.get('frames', '?')} "
+        words.append(f"{escape(str(info.get('kind', 'chain')).capitalize())}, {info['points']} "
+                     f"points ({escape(str(info.get('marks', 'marks')))}), {info.get('frames')} "
                      f"frames, {100 * _mean(info.get('share_detected')):.1f} % of the points seen.")
     curve = info.get("load_curve") or {}
     if curve.get("regime"):

@@ -29,6 +29,7 @@ class Frame:
     chroma_u: np.ndarray  # (H/2, W/2) uint8
     chroma_v: np.ndarray  # (H/2, W/2) uint8
     corrupt: bool = False
+    turned: int = 0  # degrees against the clock, to be upright; the chroma samples turn with it
 
     def bgr(self) -> np.ndarray:
         """The picture in OpenCV's colours, (H, W, 3) uint8, for drawing on."""
@@ -160,7 +161,8 @@ class Recording:
         if self.rotation:
             planes = [np.rot90(plane, self.rotation // 90) for plane in planes]
             planes = [np.ascontiguousarray(plane) for plane in planes]
-        return Frame(self.frames_read, time_s, *planes, corrupt=bool(picture.is_corrupt))
+        return Frame(self.frames_read, time_s, *planes, corrupt=bool(picture.is_corrupt),
+                     turned=self.rotation)
 
 
 def _duration_s(container: av.container.InputContainer, stream: av.VideoStream) -> float:

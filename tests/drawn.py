@@ -130,7 +130,7 @@ def _filled(picture, values):
     return picture
 
 
-def write_clip(path, canvases, time_s, *, crf=16, codec="libx264", pixels="yuv420p", flags="",
+def write_clip(path, canvases, time_s, *, crf=12, codec="libx264", pixels="yuv420p", flags="",
                siting=0.0, noise=1.0, seed=0, full_range=False, gop=None):
     """Encode pictures with their own times; returns the path."""
     rng = np.random.default_rng(seed)

@@ -5,7 +5,7 @@ import pytest
 
 from rulerlab.palette import STATUS_RGB
 from rulerlab.records import DETECTED, LOST, PREDICTED
-from rulerlab.track.annotate import draw_track
+from rulerlab.track.annotate import draw_track, enlargement
 
 
 def drawn(status, position, variance=0.04, *, height=720, note=""):
@@ -48,3 +48,11 @@ def test_any_size_of_error_can_be_drawn(variance):
 def test_small_and_large_pictures_are_drawn_in_proportion(height):
     picture = drawn([DETECTED, DETECTED], [[20, 90], [60, 90]], height=height, note="frame 7")
     assert tuple(picture[90, 20]) == STATUS_RGB[DETECTED][::-1]
+
+
+@pytest.mark.parametrize(("sigma_px", "factor"), [(0.05, 200), (0.1, 100), (1.0, 10), (40.0, 1),
+                                                  (np.nan, 1), (0.0, 1)])
+def test_ellipses_of_a_clip_are_enlarged_by_one_round_factor(sigma_px, factor):
+    covariance = np.tile(sigma_px**2 * np.eye(2), (9, 3, 1, 1))
+    covariance[0, 0] = np.nan
+    assert enlargement(covariance, 720) == factor

@@ -206,7 +206,7 @@ def test_killed_run_leaves_a_film_a_log_and_a_still_motor(stream, tmp_path):
         stopped_s = board.events[-1]["wall_s"]
         # the computer's clock at the kill, as the log counts it
         started_s = (folder / "record.json").stat().st_mtime
-    assert stopped_s < killed_s + 1.0 + 0.5  # the lease, and a loaded machine
+    assert stopped_s < killed_s + 1.0 + 3.0  # the lease, and a loaded machine
     log = rows(folder / "shaker.csv")
     assert killed_s - started_s - float(log[-1]["host_s"]) < 1.0
     assert any(row["text"].startswith("!WORD") for row in log)

@@ -128,8 +128,9 @@ class Recorder:
             stream.options = {"preset": "superfast", "crf": "18", "tune": "zerolatency"}
             self._encode(film, stream, shot)
 
-    def _encode(self, film: av.container.OutputContainer, stream: av.VideoStream, shot: Shot):
-        first, last_tick, key_s = shot, -1, -FRAGMENT_S
+    def _encode(self, film: av.container.OutputContainer, stream: av.VideoStream, first: Shot):
+        shot: Shot | None = first
+        last_tick, key_s = -1, -FRAGMENT_S
         while shot is not None:
             if first.source_s is not None and shot.source_s is not None:
                 film_s = shot.source_s - first.source_s

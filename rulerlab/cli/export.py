@@ -50,8 +50,9 @@ def _write(program: str, output: Path, run) -> None:
         exchange.write_tracker_text(output, run.tracks, run.motion)
     elif program == "trk":
         inputs = run.info.get("inputs") or [{"path": ""}]
-        exchange.write_trk(output, run.tracks, video=str(inputs[0]["path"]),
-                           scale_px_per_mm=_px_per_mm(run))
+        video = Path(str(inputs[0]["path"]))
+        exchange.write_trk(output, run.tracks, scale_px_per_mm=_px_per_mm(run),
+                           video=str(video.resolve() if video.is_file() else video))
     elif program == "dlc":
         exchange.write_deeplabcut(output, run.tracks)
     else:

@@ -192,7 +192,7 @@ class Studio:
             ends = cv2.perspectiveTransform(line[None, :, :2] + [2.2, -2.6], plane)[0] / 4
             thick = max(1, round(width_mm * self.density / 4))
             cv2.polylines(mask, [np.rint(ends * 8).astype(int)], False, 70, thick, cv2.LINE_AA, 3)
-        mask = cv2.GaussianBlur(mask, (0, 0), 0.25 * self.density)
+        mask = cv2.GaussianBlur(mask, (0, 0), 0.4 * self.density)
         x, y, w, h = cv2.boundingRect(mask)
         if not w:
             return
@@ -227,8 +227,8 @@ class Studio:
         rail = self._box_of((points[0, 0] + 300, 0), (600, 2 * RAIL_HALF_MM), 0, 5)
         if self.scene.shadows:
             self._shade(canvas, pose, [np.array([[wall[0], 0, 0], [300, 0, 0]])], 18)
-            half = np.array([[0, -4.0, 0], [0, 4.0, 0]])
-            self._shade(canvas, pose, [block + half for block in blocks], BLOCK_MM[0])
+            half = np.array([[0, -6.0, 0], [0, 4.0, 0]])
+            self._shade(canvas, pose, [block + half for block in blocks], 0.85 * BLOCK_MM[0])
         self._polygon(canvas, pose, rail, 92 * grey)
         gaps = zip(points[:-1], points[1:], strict=True)
         for k, (left, right) in enumerate(gaps):

@@ -19,7 +19,7 @@ from rulerlab.track.health import time_gaps
 from rulerlab.track.measure import Measured, Progress, measure, references
 from rulerlab.track.register import BLOCK, View, register
 from rulerlab.track.scale import view_from_sections
-from rulerlab.track.uncertainty import FLOOR_PX, USUAL, rail_scale, strain_scale
+from rulerlab.track.uncertainty import FLOOR_PX, USUAL, moving_share, rail_scale, strain_scale
 from rulerlab.video import Recording
 
 __all__ = ["Tracked", "track"]
@@ -131,13 +131,13 @@ def _health(recording: Recording, measured: Measured, followed: Followed) -> dic
     moved = np.zeros(len(position))
     if len(position) > 2:
         step = np.linalg.norm(position[2:] - position[:-2], axis=-1)
-        moved[1:-1] = np.nan_to_num(step).max(1)
+        moved[1:-1] = np.sort(np.nan_to_num(step), axis=1)[:, -2]  # at least two marks move
     usual = np.nanmedian(followed.sharp, axis=0)
     dull = np.nan_to_num(followed.sharp / usual, nan=1.0) < 0.4
     return {
         "frames": len(measured.time_s),
         "frames_declared": recording.frames_declared,
-        "duplicates": measured.health.duplicates().tolist(),
+        "duplicates": measured.health.duplicates(moved).tolist(),
         "ghosts": measured.health.ghosts(moved).tolist(),
         "blurred": np.flatnonzero(dull.mean(1) > 0.5).tolist(),
         "corrupt": measured.corrupt,
@@ -252,7 +252,7 @@ def _scale(measured, followed, position, plane, few, jacobian, lengths, view) ->
     covariance = seen + (FLOOR_PX / usual) ** 2 * np.eye(2)
     found = None
     if followed.kind == "ruler" and view is not None:
-        found = strain_scale(plane, lengths, jacobian, covariance)
+        found = strain_scale(plane, lengths, jacobian, covariance, moving=moving_share(position))
     elif followed.kind == "blocks":
         found = rail_scale(plane, jacobian, covariance)
     return usual if found is None else float(np.sqrt(usual * np.clip(found, 0.3, 60.0)))

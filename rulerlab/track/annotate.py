@@ -22,16 +22,17 @@ def draw_track(
     status: np.ndarray,
     time_s: float,
     *,
+    enlarged: int | None = None,
     note: str = "",
 ) -> None:
     """Draw one frame's sections, points and time onto `image_bgr` (H, W, 3), in place.
 
     `position_px` (N, 2), `covariance_px` (N, 2, 2), `status` (N,). The ellipses show the
-    standard deviation, enlarged by the factor that the legend states; a lost point is left out
-    and its sections are not drawn.
+    standard deviation, `enlarged` (default: until they can be seen) by the factor that the
+    legend states; a lost point is left out and its sections are not drawn.
     """
     size = image_bgr.shape[0] / 720
-    enlarged = _enlargement(covariance_px, size)
+    enlarged = enlarged or enlargement(covariance_px, image_bgr.shape[0])
     seen = ~np.isnan(position_px.sum(axis=1))
     inside = np.clip(np.where(seen[:, None], position_px, 0), -1e6, 1e6)
     points = np.round(inside * 2**FRACTION_BITS).astype(int)
@@ -46,13 +47,16 @@ def draw_track(
     _draw_legend(image_bgr, status, f"t = {time_s:.3f} s", enlarged, note)
 
 
-def _enlargement(covariance_px: np.ndarray, size: float) -> int:
-    """A round factor (1, 2, 5, 10, ...) that makes the median ellipse visible."""
+def enlargement(covariance_px: np.ndarray, height_px: int) -> int:
+    """A round factor (1, 2, 5, 10, ...) that makes the median ellipse visible in the picture.
+
+    Taken once from the covariances of a whole clip (T, N, 2, 2), it keeps ellipses comparable.
+    """
     variance = np.trace(covariance_px, axis1=-2, axis2=-1) / 2
     variance = variance[np.isfinite(variance) & (variance > 0)]
     if not variance.size:
         return 1
-    wanted = 12 * size / math.sqrt(float(np.median(variance)))
+    wanted = 12 * height_px / 720 / math.sqrt(float(np.median(variance)))
     fitting = [factor for factor in (1, 2, 5, 10, 20, 50, 100, 200, 500) if factor <= wanted]
     return fitting[-1] if fitting else 1
 

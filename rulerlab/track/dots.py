@@ -17,6 +17,12 @@ from rulerlab.track.colours import MarkColour
 from rulerlab.track.pixels import colour_edges, find_runs, fit_outlines, join_runs, luma_edges
 from rulerlab.video import Frame
 
+SITINGS = {  # where chroma samples may lie when the picture was turned by so many degrees
+    0: ((0.0, 0.5), (0.5, 0.5)),
+    90: ((0.5, 1.0), (0.5, 0.5)),
+    180: ((1.0, 0.5), (0.5, 0.5)),
+    270: ((0.5, 0.0), (0.5, 0.5)),
+}
 LUMA = 0.6  # weight of a luma edge against a colour edge
 
 
@@ -26,7 +32,7 @@ class Look:
 
     colours: Sequence[MarkColour]
     weights: np.ndarray  # (colours, 3) mix of Y, U, V in which a dot stands out by 1
-    siting_px: float  # column of the first chroma sample, in luma columns
+    siting_px: tuple[float, float]  # x, y of the first chroma sample, in luma pixels
 
 
 @dataclass(frozen=True)
@@ -60,21 +66,24 @@ def learn_look(frames: Sequence[Frame], colours: Sequence[MarkColour]) -> Look:
     both a little, so the second habit, a software encoder's, has to be clearly wrong to be left.
     """
     even, between = (
-        Look(colours, _contrast(frames, colours, siting), siting) for siting in (0.0, 0.5)
+        Look(colours, _contrast(frames, colours, siting), siting)
+        for siting in SITINGS[frames[0].turned]
     )
     return even if _misfit_px(frames, even) + 0.2 < _misfit_px(frames, between) else between
 
 
 def _misfit_px(frames: Sequence[Frame], look: Look) -> float:
     """How far luma outlines lie to one side of colour outlines, on average."""
-    aside = []
+    aside = [np.zeros((0, 2))]
     for frame in frames:
         spots = find_spots(frame, look)
         where = spots.position_px, spots.radius_px, 2.0
         luma = fit_outlines(*luma_edges(frame.luma, *where))[0]
         colour = fit_outlines(*_colour_edges(frame, look, spots.colour, *where))[0]
-        aside += list(luma[:, 0] - colour[:, 0])
-    return abs(float(np.median(aside))) if aside else np.inf
+        aside.append(luma[:, :2] - colour[:, :2])
+    apart = np.concatenate(aside)
+    axis = 0 if frames[0].turned % 180 == 0 else 1
+    return abs(float(np.median(apart[:, axis]))) if len(apart) else np.inf
 
 
 def _rough_spots(frame: Frame, colour: MarkColour) -> np.ndarray:
@@ -133,7 +142,7 @@ def _split(patch: np.ndarray, radius: float) -> list[tuple[float, float]]:
 
 
 def _contrast(
-    frames: Sequence[Frame], colours: Sequence[MarkColour], siting: float
+    frames: Sequence[Frame], colours: Sequence[MarkColour], siting: tuple
 ) -> np.ndarray:
     """How to mix Y, U and V so that dots stand out from all that lies beside them, (colours, 3).
 
@@ -155,7 +164,7 @@ def _contrast(
     return np.array(weights)
 
 
-def _patch(frame: Frame, centre: np.ndarray, radius: float, siting: float):
+def _patch(frame: Frame, centre: np.ndarray, radius: float, siting: tuple):
     """(m, 3) values of Y, U, V around a dot, and (m,) distance from its centre in radii."""
     reach = int(1.8 * radius) + 1
     grid = np.arange(-reach, reach + 1, dtype=np.float32)
@@ -165,10 +174,10 @@ def _patch(frame: Frame, centre: np.ndarray, radius: float, siting: float):
     return values.reshape(-1, 3), distance.ravel()
 
 
-def _sample(frame: Frame, x: np.ndarray, y: np.ndarray, siting: float) -> np.ndarray:
+def _sample(frame: Frame, x: np.ndarray, y: np.ndarray, siting: tuple) -> np.ndarray:
     """Y, U, V at points of the picture, (..., 3)."""
     luma = cv2.remap(frame.luma, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    cx, cy = (x - np.float32(siting)) / 2, (y - np.float32(0.5)) / 2
+    cx, cy = (x - np.float32(siting[0])) / 2, (y - np.float32(siting[1])) / 2
     u = cv2.remap(frame.chroma_u, cx, cy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     v = cv2.remap(frame.chroma_v, cx, cy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.stack([luma, u, v], -1).astype(np.float32)

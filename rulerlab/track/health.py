@@ -6,7 +6,8 @@ import numpy as np
 
 from rulerlab.track.pixels import change_between, shares_of_change
 
-GHOST_PX = 6.0
+GHOST_PX = 6.0  # a mark that moves less mixes like a ghost without being one
+MOVING_PX = 0.7  # a mark that moves less stands still
 THUMBNAIL = 240  # pixels across the picture that is compared from frame to frame
 
 
@@ -32,8 +33,12 @@ class FrameHealth:
             self.mixture.append(_mixture(self._last[0], self._last[1], small))
         self._last = [*self._last[-1:], small]
 
-    def duplicates(self) -> np.ndarray:
-        """Indices of frames that repeat the one before, while their neighbours move."""
+    def duplicates(self, moved_px: np.ndarray) -> np.ndarray:
+        """Indices of frames that repeat the one before although the marks move.
+
+        `moved_px` (T,) is how far the fastest mark moves from the frame before to the one after;
+        frames of a scene at rest are alike and none the worse for it.
+        """
         change = np.array(self.change)
         if len(change) < 5:
             return np.zeros(0, int)
@@ -42,7 +47,8 @@ class FrameHealth:
         ])
         noise = np.percentile(change, 20)
         frozen = (change < 0.25 * around) & (change < 0.5 * max(noise, 0.05) + 0.05)
-        return np.flatnonzero(frozen & (around > 0.25)) + 1
+        found = np.flatnonzero(frozen & (around > 0.25)) + 1
+        return found[moved_px[found] > MOVING_PX]
 
     def ghosts(self, moved_px: np.ndarray) -> np.ndarray:
         """Indices of frames that are a blend of two others.
