@@ -37,7 +37,7 @@ def dot(x, y, radius=9.0, siting=0.5):
 def measured_centre(x, y, guess=(0.7, -0.5), sets=2):
     luma, u, v = dot(x, y)
     centre, radius = np.array([[x + guess[0], y + guess[1]]]), np.array([9.0])
-    edge, weight = pixels.colour_edges(luma, u, v, 0.5, WEIGHTS, centre, radius, 4.0)
+    edge, weight = pixels.colour_edges(luma, u, v, (0.5, 0.5), WEIGHTS, centre, radius, 4.0)
     if sets == 2:
         more, clear = pixels.luma_edges(luma, centre, radius, 4.0)
         edge, weight = np.concatenate([edge, more], 1), np.concatenate([weight, clear], 1)
