@@ -62,6 +62,7 @@ class Recording:
         self.path = Path(path)
         self.problems: list[str] = []
         self.frames_read = 0
+        self.latest: Frame | None = None  # the last frame that was read
         with self._open() as container:
             stream = container.streams.video[0]
             first = self._first_frame(container)
@@ -133,7 +134,8 @@ class Recording:
                         late += 1
                         continue
                     last_s = time_s
-                    yield self._frame(picture, time_s)
+                    self.latest = self._frame(picture, time_s)
+                    yield self.latest
                     self.frames_read += 1
         if broken:
             self.problems.append(f"{broken} damaged packets could not be decoded")
@@ -178,7 +180,9 @@ def _rotation(picture: av.VideoFrame) -> int:
 class VideoWriter:
     """H.264 that a browser plays, with the timestamps of the frames it is given."""
 
-    def __init__(self, path: Path, width: int, height: int, *, crf: int = 23):
+    def __init__(
+        self, path: Path, width: int, height: int, *, crf: int = 23, kbps: int | None = None
+    ):
         self.path = Path(path)
         self._container = av.open(str(path), "w", options={"movflags": "+faststart"})
         self._stream = self._container.add_stream("libx264", rate=Fraction(30))
@@ -186,7 +190,11 @@ class VideoWriter:
         self._stream.pix_fmt = "yuv420p"
         self._stream.time_base = Fraction(1, 90_000)
         self._stream.codec_context.time_base = Fraction(1, 90_000)
-        self._stream.options = {"crf": str(crf), "preset": "veryfast"}
+        if kbps is None:
+            self._stream.options = {"crf": str(crf), "preset": "veryfast"}
+        else:  # a fixed rate, as cameras film
+            self._stream.bit_rate = 1000 * kbps
+            self._stream.options = {"preset": "veryfast"}
         self._last = -1
 
     def write(self, picture_bgr: np.ndarray, time_s: float) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "rulerlab"
-ORDER = """errors records rig camera store exchange video calibrate targets track segments chain
-network fit compare sweep synthetic clock shaker capture plots report review cli""".split()
+ORDER = """errors records palette rig camera store exchange video calibrate targets track segments
+chain network fit compare sweep synthetic clock shaker capture plots report review cli""".split()
 DOORS = {
     "cv2": {
         "camera", "calibrate", "targets", "track", "synthetic", "clock", "capture", "report",
     },
-    "av": {"video", "synthetic", "capture"},
+    "av": {"video", "capture"},
     "numba": {"track", "chain", "network"},
     "torch": {"network"},
     "serial": {"shaker"},

@@ -108,3 +108,17 @@ def test_friction_in_motion_falls_with_the_spread_of_velocities():
     error = velocity.mean(axis=1).std() / 8
     assert measured == pytest.approx(float(expected), abs=4 * error)
     assert measured < 0.5 * 0.02
+
+
+def test_slips_and_lubrication_can_be_drawn(tmp_path):
+    from matplotlib.figure import Figure
+
+    from rulerlab.chain.figures import plot_lubrication, plot_slips
+
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    plot_slips(slips(staircase()), left)
+    plot_lubrication(lubrication(np.array([0.0, 0.1]), force=0.05, repeats=5, steps=50), right)
+    figure.savefig(tmp_path / "events.svg")
+    assert len(left.lines) == 3  # two slips, one of them of two blocks
+    assert "<svg" in (tmp_path / "events.svg").read_text()

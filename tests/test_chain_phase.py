@@ -161,5 +161,7 @@ def test_phase_chain_leaves_a_table_and_a_figure(tier, tmp_path, capsys):
 def test_phase_chain_refuses_nonsense_in_one_line(tmp_path, capsys):
     assert run("-o", str(tmp_path / "x"), "--rows", "friction_right=a,b") == 2
     assert run("-o", str(tmp_path / "x"), "--rows", "colour=1,2") == 2
+    (tmp_path / "file").touch()
+    assert run("-o", str(tmp_path / "file" / "x")) == 3
     assert run("-o", str(tmp_path / "x"), "--tier", "mean", "--mass", "1") == 2
     assert capsys.readouterr().err.strip().endswith("use the brute tier")

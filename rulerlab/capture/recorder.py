@@ -52,8 +52,8 @@ class Recorder:
 
     def start(self, *, wait_s: float = 10.0) -> None:
         """Begin to film; returns when the first frame is there, InputError if none comes."""
-        self._taker.start()
         self._writer.start()
+        self._taker.start()
         deadline = time.monotonic() + wait_s
         while not self.first_shot.wait(0.05):
             if self.error or not self._taker.is_alive() or time.monotonic() > deadline:
@@ -67,9 +67,9 @@ class Recorder:
 
     @property
     def frames_per_s(self) -> float:
-        """Rate at which frames have been coming lately."""
+        """Rate at which frames have been coming lately; 0 before there are ten."""
         times = list(self._recent)
-        return (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 0.0
+        return 1 / max(float(np.median(np.diff(times))), 1e-4) if len(times) >= 10 else 0.0
 
     def stop(self) -> None:
         """End the film; everything that came so far is in it."""
@@ -128,8 +128,9 @@ class Recorder:
             stream.options = {"preset": "superfast", "crf": "18", "tune": "zerolatency"}
             self._encode(film, stream, shot)
 
-    def _encode(self, film: av.container.OutputContainer, stream: av.VideoStream, shot: Shot):
-        first, last_tick, key_s = shot, -1, -FRAGMENT_S
+    def _encode(self, film: av.container.OutputContainer, stream: av.VideoStream, first: Shot):
+        shot: Shot | None = first
+        last_tick, key_s = -1, -FRAGMENT_S
         while shot is not None:
             if first.source_s is not None and shot.source_s is not None:
                 film_s = shot.source_s - first.source_s

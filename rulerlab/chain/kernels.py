@@ -37,6 +37,11 @@ def compiled(function: Callable) -> Any:
         return njit(function, nogil=True, error_model="numpy")
 
 
+def inner(function: Callable) -> Any:
+    """Compile as a part of other loops only; it ends up in their machine code."""
+    return njit(function, nogil=True, error_model="numpy", no_cpython_wrapper=True)
+
+
 @intrinsic
 def fma(_context, a, b, c):
     """a b + c with one rounding."""
@@ -93,7 +98,7 @@ R1, R2, R7, R9, R11, R21, R25 = (u4(n) for n in (1, 2, 7, 9, 11, 21, 25))
 SHIFT, SWAP, SIGN = i4(23), u4(0x40000000), u4(0x80000000)
 
 
-@compiled
+@inner
 def draw(noise):
     """The next two normals of every lane."""
     for chunk in range(noise.size // (NOISE_ROWS * LANES)):
@@ -130,7 +135,7 @@ def draw(noise):
             noise[j + u8(5 * LANES)] = float_word(f4(radius * (cosine if swap else sine)))
 
 
-@compiled
+@inner
 def band(noise, row, memory, filter_):
     """Turn the white normals of one row into banded ones of unit variance."""
     a, b, c = f4(filter_[0]), f4(filter_[1]), f4(filter_[2])
@@ -145,7 +150,7 @@ def band(noise, row, memory, filter_):
             noise[at + lane] = float_word(now)
 
 
-@compiled
+@inner
 def spread(noise, row, common, width):
     """Give every lane the normal that its chain drew for all its blocks."""
     aligned, wide = width % LANES == 0, width // LANES
@@ -162,7 +167,7 @@ def spread(noise, row, common, width):
                 noise[at + u8(lane)] = common[place]
 
 
-@compiled
+@inner
 def mix(noise, row, shared, rows):
     """Replace the normals by whole kicks: own amplitude times own, common times shared."""
     for chunk in range(noise.size // (NOISE_ROWS * LANES)):
@@ -174,7 +179,7 @@ def mix(noise, row, shared, rows):
             noise[at + j] = float_word(f4(own + all_))
 
 
-@compiled
+@inner
 def creep(out, x, width, rows, noise, row, level, amplitude):
     """One overdamped step of every lane from x to out: force, dead zone, move."""
     zero = x.dtype.type(0)
@@ -195,7 +200,7 @@ def creep(out, x, width, rows, noise, row, level, amplitude):
             out[mid + j] = here + net
 
 
-@compiled
+@inner
 def creep_static(out, x, v, width, rows, noise, row, level, amplitude, ratio):
     """The same with a larger threshold for blocks that did not move in the step before."""
     zero = x.dtype.type(0)
@@ -214,7 +219,7 @@ def creep_static(out, x, v, width, rows, noise, row, level, amplitude, ratio):
             out[at + width] = here + v[at]
 
 
-@compiled
+@inner
 def swing(out, x, v, width, rows, noise, row, level, amplitude, table, ratio, dt):
     """One step of the second order: kick, spring, friction that really sticks, damping, move.
 

@@ -30,6 +30,7 @@ from rulerlab.chain.kernels import (
     draw,
     f4,
     i4,
+    inner,
     polynomial,
     u8,
     word_float,
@@ -47,7 +48,7 @@ BIAS, SHIFT, ZERO, ONE, TWO = i4(127), i4(23), f4(0), f4(1), f4(2)
 SMALL = 1e-6  # noise below this share of the pull is none: both formulas then are the dead zone
 
 
-@compiled
+@inner
 def _tail(a):
     """phi(a) and Phi(-a), a >= 0, in single precision."""
     w = f4(f4(a * a) * HALF_LOG2E)
@@ -61,7 +62,7 @@ def _tail(a):
     return phi, cdf
 
 
-@compiled
+@inner
 def _moments(u):
     """Means of max(u + xi, 0) and of its square."""
     a = u if u > ZERO else f4(-u)
@@ -73,7 +74,7 @@ def _moments(u):
     return first, second
 
 
-@compiled
+@inner
 def _flow(out, x, width, rows, share, onto):
     """out = x + share of the mean move of a step from x, or out += that if `onto`."""
     for chunk in range(rows.size // (ROWS * LANES)):
@@ -93,7 +94,7 @@ def _flow(out, x, width, rows, share, onto):
             out[mid + j] = base + move * (up - down)
 
 
-@compiled
+@inner
 def _leap(out, x, width, rows, noise, row, root):
     """One leap: mean move plus normal spread; `root` is the root of the steps in it."""
     for chunk in range(rows.size // (ROWS * LANES)):
@@ -115,7 +116,7 @@ def _leap(out, x, width, rows, noise, row, root):
             out[mid + j] = here + step * f4(mean + f4(spread * word_float(noise[n + j])))
 
 
-@compiled
+@inner
 def _ends(x, width, blocks, pull):
     for w in range(width):
         x[w] = ZERO

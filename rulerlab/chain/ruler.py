@@ -15,10 +15,11 @@ sqrt(v^2 + d^2) with a small creep velocity d.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from rulerlab.chain.kernels import compiled
+from rulerlab.chain.kernels import compiled, inner
 from rulerlab.errors import QualityError, UsageError
 from rulerlab.records import Motion
 
@@ -130,7 +131,7 @@ def shaken(
     return Hand(time, offset, board)
 
 
-@compiled
+@inner
 def _solve(matrix, right, count):
     """Solve matrix x = right in place by Cholesky; right (count, 3)."""
     for i in range(count):
@@ -150,7 +151,7 @@ def _solve(matrix, right, count):
             right[i, column] /= matrix[i, i]
 
 
-@compiled
+@inner
 def _add_point(matrix, angle, length, section, along, weight):
     """Add weight |velocity|^2 of a point of a section to the quadratic form."""
     for a in range(section + 1):
@@ -160,7 +161,7 @@ def _add_point(matrix, angle, length, section, along, weight):
             matrix[a, b] += weight * arm_a * arm_b * np.cos(angle[a] - angle[b])
 
 
-@compiled
+@inner
 def _velocity(angle, length, section, along, rate):
     x, y = 0.0, 0.0
     for a in range(section + 1):
@@ -170,77 +171,130 @@ def _velocity(angle, length, section, along, rate):
     return x, y
 
 
+class _Body(NamedTuple):
+    """The ruler in metres, kilograms and newtons."""
+
+    length: np.ndarray  # (N,)
+    mass: np.ndarray  # (N,)
+    hinge: np.ndarray  # (N,)
+    table: np.ndarray  # (N,)
+    viscous: float
+    inertia: bool
+    creep: np.ndarray  # (2,) m/s and rad/s
+
+
+@inner
+def _inertia(body, angle):
+    """Mass matrix of the angles, lower triangle."""
+    count = len(angle)
+    matrix = np.zeros((count, count))
+    for i in range(count):
+        _add_point(matrix, angle, body.length, i, body.length[i] / 2, body.mass[i])
+        matrix[i, i] += body.mass[i] * body.length[i] ** 2 / 12
+    return matrix
+
+
+@inner
+def _momentum(body, matrix, angle, rate, push, dt):
+    """Angular momenta after dt of free flight: M w less centrifugal and board forces."""
+    count = len(angle)
+    momentum = np.zeros(count)
+    for a in range(count):
+        for b in range(count):
+            momentum[a] += (matrix[a, b] if b <= a else matrix[b, a]) * rate[b]
+    for i in range(count):
+        ax, ay = push[0], push[1]
+        for a in range(i + 1):
+            arm = body.length[a] / 2 if a == i else body.length[a]
+            ax -= arm * rate[a] ** 2 * np.cos(angle[a])
+            ay -= arm * rate[a] ** 2 * np.sin(angle[a])
+        for a in range(i + 1):
+            arm = body.length[a] / 2 if a == i else body.length[a]
+            lever = ay * np.cos(angle[a]) - ax * np.sin(angle[a])
+            momentum[a] -= dt * body.mass[i] * arm * lever
+    return momentum
+
+
+@inner
+def _add_friction(matrix, body, angle, rate, dt):
+    """Add dt times the friction of hinges and feet, as springs of the velocities at `rate`."""
+    for i in range(len(angle)):
+        turn = rate[i] - (rate[i - 1] if i else 0.0)
+        weight = dt * (body.hinge[i] / np.sqrt(turn**2 + body.creep[1] ** 2) + body.viscous)
+        matrix[i, i] += weight
+        if i:
+            matrix[i - 1, i - 1] += weight
+            matrix[i, i - 1] -= weight
+        for side in (-1, 1):
+            along = body.length[i] * (0.5 + side * CONTACT)
+            vx, vy = _velocity(angle, body.length, i, along, rate)
+            slip = np.sqrt(vx**2 + vy**2 + body.creep[0] ** 2)
+            _add_point(matrix, angle, body.length, i, along, dt * body.table[i] / 2 / slip)
+        matrix[i, i] += 1e-13  # keeps a straight ruler without friction solvable
+
+
+@inner
+def _lever(body, angle, i):
+    """Velocity of all points beyond section i per angular velocity of that section."""
+    return -body.length[i] * np.sin(angle[i]), body.length[i] * np.cos(angle[i])
+
+
+@inner
+def _follow(new, matrix, momentum, body, angle, want):
+    """Velocities of least cost for which the last point moves at `want`."""
+    count = len(angle)
+    right = np.empty((count, 3))
+    for i in range(count):
+        right[i, 0] = momentum[i]
+        right[i, 1], right[i, 2] = _lever(body, angle, i)
+    _solve(matrix, right, count)
+    xx, xy, yy = 0.0, 0.0, 0.0
+    rx, ry = want
+    for i in range(count):
+        along, across = _lever(body, angle, i)
+        xx += along * right[i, 1]
+        xy += along * right[i, 2]
+        yy += across * right[i, 2]
+        rx -= along * right[i, 0]
+        ry -= across * right[i, 0]
+    det = xx * yy - xy * xy
+    px, py = (yy * rx - xy * ry) / det, (xx * ry - xy * rx) / det
+    for i in range(count):
+        new[i] = right[i, 0] + px * right[i, 1] + py * right[i, 2]
+
+
 @compiled
-def _motion(angle, grip, push, length, mass, hinge, table, viscous, dt, inertia, foot, creep):
-    """Angles after every step, (S+1, N), and the largest unfinished change of a solution."""
-    steps, count = len(grip) - 1, len(length)
+def _motion(body, angle, grip, push, dt):
+    """Angles after every step, (S+1, N), and the largest change that was left to settle."""
+    steps, count = len(grip) - 1, len(angle)
     path = np.empty((steps + 1, count))
     path[0] = angle
-    rate, worst = np.zeros(count), 0.0
+    rate, new, worst = np.zeros(count), np.zeros(count), 0.0
     for s in range(steps):
-        th = path[s]
-        still, flight = np.zeros((count, count)), np.zeros(count)
-        if inertia:
-            for i in range(count):
-                _add_point(still, th, length, i, length[i] / 2, mass[i])
-                still[i, i] += mass[i] * length[i] ** 2 / 12
-            for a in range(count):  # M w - dt (centrifugal and board forces)
-                for b in range(count):
-                    flight[a] += (still[a, b] if b <= a else still[b, a]) * rate[b]
-            for i in range(count):
-                ax, ay = push[s, 0], push[s, 1]
-                for a in range(i + 1):
-                    arm = length[a] / 2 if a == i else length[a]
-                    ax -= arm * rate[a] ** 2 * np.cos(th[a])
-                    ay -= arm * rate[a] ** 2 * np.sin(th[a])
-                for a in range(i + 1):
-                    arm = length[a] / 2 if a == i else length[a]
-                    flight[a] -= dt * mass[i] * arm * (ay * np.cos(th[a]) - ax * np.sin(th[a]))
-        x, y = 0.0, 0.0
-        for a in range(count):
-            x += length[a] * np.cos(th[a])
-            y += length[a] * np.sin(th[a])
-        want = np.array([(grip[s + 1, 0] - x) / dt, (grip[s + 1, 1] - y) / dt])
-        change, size = 0.0, creep[1]
+        now = path[s]
+        still, momentum = np.zeros((count, count)), np.zeros(count)
+        if body.inertia:
+            still = _inertia(body, now)
+            momentum = _momentum(body, still, now, rate, push[s], dt)
+        x, y = grip[s + 1, 0], grip[s + 1, 1]
+        for i in range(count):
+            x -= body.length[i] * np.cos(now[i])
+            y -= body.length[i] * np.sin(now[i])
+        left = 0.0
         for _ in range(ITERATIONS):
-            matrix, right = still.copy(), np.zeros((count, 3))
+            matrix = still.copy()
+            _add_friction(matrix, body, now, rate, dt)
+            _follow(new, matrix, momentum, body, now, (x / dt, y / dt))
+            change, size = 0.0, body.creep[1]
             for i in range(count):
-                turn = rate[i] - (rate[i - 1] if i else 0.0)
-                w = dt * (hinge[i] / np.sqrt(turn**2 + creep[1] ** 2) + viscous)
-                matrix[i, i] += w
-                if i:
-                    matrix[i - 1, i - 1] += w
-                    matrix[i, i - 1] -= w
-                for side in (-1, 1):
-                    along = length[i] * (0.5 + side * foot)
-                    vx, vy = _velocity(th, length, i, along, rate)
-                    w = dt * table[i] / 2 / np.sqrt(vx**2 + vy**2 + creep[0] ** 2)
-                    _add_point(matrix, th, length, i, along, w)
-                matrix[i, i] += 1e-13
-                right[i, 0] = flight[i]
-                right[i, 1] = -length[i] * np.sin(th[i])
-                right[i, 2] = length[i] * np.cos(th[i])
-            _solve(matrix, right, count)
-            a11, a12, a22, r1, r2 = 0.0, 0.0, 0.0, want[0], want[1]
-            for i in range(count):
-                gx, gy = -length[i] * np.sin(th[i]), length[i] * np.cos(th[i])
-                a11 += gx * right[i, 1]
-                a12 += gx * right[i, 2]
-                a22 += gy * right[i, 2]
-                r1 -= gx * right[i, 0]
-                r2 -= gy * right[i, 0]
-            det = a11 * a22 - a12 * a12
-            px, py = (a22 * r1 - a12 * r2) / det, (a11 * r2 - a12 * r1) / det
-            change, size = 0.0, creep[1]
-            for i in range(count):
-                new = right[i, 0] + px * right[i, 1] + py * right[i, 2]
-                change = max(change, abs(new - rate[i]))
-                size = max(size, abs(new))
-                rate[i] = new
-            if change < 1e-3 * size:
+                change, size = max(change, abs(new[i] - rate[i])), max(size, abs(new[i]))
+                rate[i] = new[i]
+            left = change / size
+            if left < 1e-3:
                 break
-        worst = max(worst, change / size)
-        path[s + 1] = th + dt * rate
+        worst = max(worst, left)
+        for i in range(count):
+            path[s + 1, i] = now[i] + dt * rate[i]
     return path, worst
 
 
@@ -273,11 +327,12 @@ def pull(
     if reach > 0.999 * length.sum():
         raise QualityError(f"the hand goes to {1000 * reach:.0f} mm, the ruler reaches "
                            f"{1000 * length.sum():.0f} mm; pull less")  # fmt: skip
-    path, worst = _motion(
-        angle, grip, push / 1000, length, np.array(model.mass_kg),
-        np.array(model.hinge_friction_Nm), np.array(model.table_friction_N),
-        model.hinge_viscous_Nms, dt_s, inertia, CONTACT, _creep(model, hand, inertia),
+    body = _Body(
+        length, np.array(model.mass_kg), np.array(model.hinge_friction_Nm),
+        np.array(model.table_friction_N), model.hinge_viscous_Nms, inertia,
+        _creep(model, hand, inertia),
     )  # fmt: skip
+    path, worst = _motion(body, angle, grip, push / 1000, dt_s)
     if not np.isfinite(path).all():
         raise QualityError("the ruler flew apart; use a smaller time step")
     if worst > UNFINISHED:

@@ -17,6 +17,8 @@ from rulerlab.errors import UsageError
 from rulerlab.records import LoadCurve, Motion
 
 VARIED = ("stiffness", "friction_right", "friction_left", "noise", "common_noise", "mass")
+PAGE, THIRD_OF_PAGE = 4096, 1408
+LANE_STEPS = 200_000_000
 COMMON_STREAM = 2**40  # a block number that no block has
 
 
@@ -43,6 +45,22 @@ def aligned(size: int, kind: type) -> np.ndarray:
     room = np.zeros(size * np.dtype(kind).itemsize + 64, np.uint8)
     start = -room.ctypes.data % 64
     return room[start : start + size * np.dtype(kind).itemsize].view(kind)
+
+
+def apart(sizes: tuple[int, ...], kind: type) -> list[np.ndarray]:
+    """Arrays of zeros in one block, a third of a page apart from each other.
+
+    The loops walk through them side by side; a store that ends in the same place of its page as
+    the next load would hold that load up.
+    """
+    item, starts, free = np.dtype(kind).itemsize, [], 0
+    for number, size in enumerate(sizes):
+        place = number * THIRD_OF_PAGE % PAGE
+        free += (place - free) % PAGE
+        starts.append(free // item)
+        free += size * item
+    block = aligned(free // item, kind)
+    return [block[start : start + size] for start, size in zip(starts, sizes, strict=True)]
 
 
 def chunked(rows: np.ndarray, height: int) -> np.ndarray:
@@ -99,14 +117,16 @@ def new_tile(
     seed: int | None,
     kind: type,
     vary: Mapping[str, np.ndarray],
+    rows: np.ndarray | None = None,
 ) -> Tile:
     """Chains at rest with all blocks at the wall; `vary` holds values for each of them.
 
-    Without a seed the random streams are left out.
+    Without a seed the random streams are left out. `rows` are those of an equal tile.
     """
     width, blocks = len(chains), model.blocks
-    scaled = _per_step(coefficients(model, width, vary), model.second_order)
-    rows = chunked(scaled.astype(kind), ROWS)
+    if rows is None:
+        scaled = _per_step(coefficients(model, width, vary), model.second_order)
+        rows = chunked(scaled.astype(kind), ROWS)
     lanes = rows.size // ROWS
     block, chain = np.repeat(np.arange(blocks), width), np.tile(chains, blocks)
     banded, shared = model.noise_bandwidth > 0, _present(model, vary, "common_noise")
@@ -116,9 +136,9 @@ def new_tile(
     common = aligned(NOISE_ROWS * LANES, np.uint32)
     if seed is not None and shared:
         common = chunked(streams(seed, chains, np.full(width, COMMON_STREAM)), NOISE_ROWS)
+    x, spare, v = apart((lanes + 2 * width, lanes + 2 * width, lanes), kind)
     return Tile(
-        x=aligned(lanes + 2 * width, kind), spare=aligned(lanes + 2 * width, kind),
-        v=aligned(lanes, kind), noise=noise, rows=rows,
+        x=x, spare=spare, v=v, noise=noise, rows=rows,
         memory=aligned(2 * lanes if banded else 0, np.float32), common=common,
         common_memory=aligned(2 * common.size // NOISE_ROWS if banded else 0, np.float32),
         shared=aligned(noise.size if shared else 0, np.uint32),
@@ -172,6 +192,15 @@ def tile_width(blocks: int) -> int:
     return max(1, min(64, 448 // blocks))
 
 
+def _move(
+    tile: Tile, law: Law, driven: tuple[np.ndarray, np.ndarray], start: int, stop: int
+) -> None:
+    """Advance in pieces of a fraction of a second, so that Ctrl-C is heard between them."""
+    piece = max(2, LANE_STEPS // tile.v.size // 2 * 2)
+    for first in range(start, stop, piece):
+        advance(tile, law, *driven, first, min(piece, stop - first))
+
+
 def run_profiles(
     model: ChainModel,
     drive: Drive,
@@ -200,16 +229,18 @@ def run_profiles(
     pull, table = drive.sampled(model.dt, steps), drive.sampled_table(model.dt, steps)
     moments = looks(steps, snapshots)
     width = tile_width(model.blocks)
+    alike = new_tile(model, np.arange(width), None, kind, {}).rows  # never written to
 
     def work(which: slice) -> tuple[slice, np.ndarray]:
         own = {name: np.asarray(values, float)[..., which] for name, values in vary.items()}
         chain = np.arange(which.start, which.stop)
-        tile = new_tile(model, chain + first_chain, seed, kind, own)
+        same = alike if len(chain) == width and not vary else None
+        tile = new_tile(model, chain + first_chain, seed, kind, own, same)
         law = law_of(model, drive, len(chain), own)
         shots = np.empty((len(chain), len(moments), model.blocks), kind)
         done = 0
         for shot, moment in enumerate(moments):
-            advance(tile, law, pull, table, done, moment - done)
+            _move(tile, law, (pull, table), done, moment)
             done = moment
             inner = tile.x[len(chain) : (model.blocks + 1) * len(chain)]
             shots[:, shot] = inner.reshape(model.blocks, -1).T
@@ -300,8 +331,7 @@ def simulate(
     joint = np.zeros((len(moments), model.blocks + 2, 2))
     for frame, moment in enumerate(moments):
         if frame:
-            before = moments[frame - 1]
-            advance(tile, law, pull, table, before, moment - before)
+            _move(tile, law, (pull, table), moments[frame - 1], moment)
         joint[frame, 1:-1, 0] = tile.x[1 : model.blocks + 1]
         end = pull[moment]
         if drive.force:

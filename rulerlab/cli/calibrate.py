@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,9 +91,10 @@ def camera(files, target, model, output, plot, force, as_json, **board) -> None:
     plan = board_from(target, **board)
     if plan is None:
         raise UsageError("which board? give --board chessboard or charuco, or --target")
-    with click.progressbar(length=len(files), label="pictures", file=click.get_text_stream(
-            "stderr"), hidden=not click.get_text_stream("stderr").isatty()) as bar:
-        views = read_views(files, plan, progress=lambda done, total: bar.update(total / total))
+    with click.progressbar(
+        length=len(files), label="pictures", file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
+        views = read_views(files, plan, progress=lambda done, total: bar.update(1))
     done = calibrate_camera(views, model=model, board=plan.description, date=_today())
     write_calibration(output, done, plan, [str(file.name) for file in files])
     plot = plot or output.with_suffix(".png")

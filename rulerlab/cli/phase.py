@@ -10,6 +10,22 @@ def command() -> None:
     """Map how the load is shared over a grid of two parameters."""
 
 
+def _folder(out: str, result: str, force: bool):
+    """The folder for the result, made if need be; a finished one is kept without `force`."""
+    from pathlib import Path
+
+    from rulerlab.errors import InputError, UsageError
+
+    folder = Path(out)
+    if (folder / result).exists() and not force:
+        raise UsageError(f"{folder / result} exists; give --force to replace it, or -o DIR")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} can't be made: {error.strerror}") from error
+    return folder
+
+
 def _axis(_context, _option, text: str) -> tuple[str, tuple[float, ...]]:
     """NAME=a,b,c or NAME=first:last:count."""
     name, _, values = text.partition("=")
@@ -58,11 +74,8 @@ def chain(rows, columns, out: str, force: bool, as_json: bool, **options) -> Non
 
     An interrupted run goes on where it stopped when the same command is given again.
     """
-    from pathlib import Path
-
     from rulerlab.chain import phase
     from rulerlab.chain.model import ChainModel
-    from rulerlab.errors import UsageError
 
     parts = {name: options.pop(name) for name in (
         "blocks", "stiffness", "friction_right", "friction_left", "noise", "mass", "damping", "dt")}
@@ -72,10 +85,7 @@ def chain(rows, columns, out: str, force: bool, as_json: bool, **options) -> Non
     names = {"row": rows[0], "row_values": rows[1], "column": columns[0],
              "column_values": columns[1]}  # fmt: skip
     grid = phase.PhaseGrid(ChainModel(**parts), **names, **options)
-    folder = Path(out)
-    if (folder / "phase.csv").exists() and not force:
-        raise UsageError(f"{folder / 'phase.csv'} exists; give --force to replace it, or -o DIR")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _folder(out, "phase.csv", force)
     diagram = _watched(grid, folder / "phase.partial.npz")
     phase.write(diagram, folder / "phase.csv")
     from rulerlab.chain.figures import write_phase
@@ -150,19 +160,14 @@ def ruler(shake, speed, friction, sections: int, pull: float, frequency: float, 
     """Map where shaking opens a rigid folding ruler evenly."""
     import json
     import sys
-    from pathlib import Path
 
     import numpy as np
 
     from rulerlab.chain.figures import write_opening_map
     from rulerlab.chain.opening import opening_map
     from rulerlab.chain.ruler import RulerModel
-    from rulerlab.errors import UsageError
 
-    folder = Path(out)
-    if (folder / "ruler.csv").exists() and not force:
-        raise UsageError(f"{folder / 'ruler.csv'} exists; give --force to replace it, or -o DIR")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = _folder(out, "ruler.csv", force)
     knobs = {"shake_mm": shake, "speed_mm_s": speed, "friction": friction, "pull_mm": pull,
              "frequency_hz": frequency, "repeats": repeats, "seed": seed}  # fmt: skip
     model = RulerModel.of_wood(sections)

@@ -126,6 +126,7 @@ def _write(folder, recording, rig, tracked, at_s, no_video) -> dict[str, Any]:
     import numpy as np
 
     from rulerlab import segments, store
+    from rulerlab.report import write_report
 
     tracks = tracked.tracks
     position_mm, covariance_mm = segments.to_plane(tracked)
@@ -155,17 +156,42 @@ def _write(folder, recording, rig, tracked, at_s, no_video) -> dict[str, Any]:
         store.write_load_curve(folder, curve,
                                name="load_curve_folds" if unit == "fold" else "load_curve")
     first = next(iter(curves.values()), None)
-    _draw(folder, recording, tracked, motion, curves, pull, no_video)
+    _draw(folder, recording, tracked, motion, first, pull, no_video)
     summary = _summary(tracked, motion, first, pull, warnings)
     info = store.provenance([recording.path, *(
         [Path(rig.camera.calibration)] if rig.camera.calibration else [])])
     store.write_run_json(folder, info | {"rig": rig.as_dict(), "found": tracked.notes} | summary
                          | {"health": tracked.health})
+    write_report(folder)
     return summary
 
 
-def _draw(folder, recording, tracked, motion, curves, pull, no_video) -> None:
-    """Plots, annotated video and report."""
+def _draw(folder, recording, tracked, motion, curve, pull, no_video) -> None:
+    """annotated.mp4 and plots/; the picture shown in them is the last frame of the clip."""
+    from rulerlab.plots import write_plots
+    from rulerlab.report import write_frame
+    from rulerlab.track.annotate import draw_track
+    from rulerlab.video import VideoWriter
+
+    tracks = tracked.tracks
+    last = recording.latest
+    plain = last.bgr()
+
+    def annotate(picture, t: int) -> None:
+        draw_track(picture, tracks.position_px[t], tracks.covariance_px[t], tracks.status[t],
+                   float(tracks.time_s[t]), note=recording.path.name)
+
+    if not no_video:
+        with VideoWriter(folder / "annotated.mp4", recording.width, recording.height) as film:
+            for t, frame in enumerate(recording.frames()):
+                picture = frame.bgr()
+                annotate(picture, t)
+                film.write(picture, frame.time_s)
+    times = {} if pull is None else {"onset": pull.onset_s, "end of pull": pull.end_s}
+    write_plots(folder / "plots", tracks, motion, curve, picture=plain[..., ::-1],
+                times_s=times, name="section" if tracked.kind == "ruler" else "spring")
+    annotate(plain, len(tracks.time_s) - 1)
+    write_frame(folder, plain)
 
 
 def _summary(tracked, motion, curve, pull, warnings: list[str]) -> dict[str, Any]:

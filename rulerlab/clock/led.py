@@ -83,7 +83,8 @@ def read_led(
     time_s, grid, block = brightness_grid(frames)
     place, found = _find(time_s, grid, chip_s)
     series, box = _gather(grid, place, block)
-    line, exposure_s, residual = _fit(time_s, series, chip_s, found)
+    shining = found.spans(time_s)
+    line, exposure_s, residual = _fit(time_s[shining], series[shining], chip_s, found)
     possible = max(1, int((time_s[-1] - time_s[0]) / (CHIPS * chip_s)) - 1)
     clock = LedClock(
         _on_the_log(line, word_mcu_s, CHIPS * chip_s), exposure_s, residual, len(found.numbers),
@@ -111,6 +112,11 @@ class _Words:
     length_s: float
     middle: float
     score: float
+
+    def spans(self, time_s: np.ndarray) -> np.ndarray:
+        """Which frames lie between the first word and the last: the LED may start late."""
+        number = self.middle + (time_s - self.start_s) / self.length_s
+        return (number >= self.numbers.min()) & (number <= self.numbers.max() + 1)
 
 
 def _normalised(series: np.ndarray) -> np.ndarray | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from rulerlab.clock import CHIPS, word_chips
 from rulerlab.shaker.protocol import (
     IDENTITY,
     LONGEST_REQUEST,
@@ -27,7 +28,6 @@ from rulerlab.shaker.waveform import Waveform, WholeDrive
 MAX_DUTY, MIN_RAMP_MS, MAX_RUN_MS, TRIPS_BEFORE_LATCH = 900, 100, 30_000, 2
 MIN_LEASE_MS, MAX_LEASE_MS, DEFAULT_LEASE_MS = 50, 2000, 500
 COUNTS_PER_G, BATCH = 4096, 3
-CHIPS = 18
 ARGUMENTS = {
     "ID": 0, "CAPS": 0, "UID": 1, "ARM": 0, "DISARM": 0, "LEASE": 1, "KEEP": 0, "SHAKE": 3,
     "SINE": 6, "NOISE": 7, "STOP": 0, "STAT": 0, "T": 0, "LED": 1, "ACC": 0, "STREAM": 1,
@@ -114,6 +114,16 @@ class SimulatedShaker:
         with self._lock:
             self._catch_up()
             return self._duty / 1000
+
+    @property
+    def led(self) -> int:
+        """1 while the LED shines."""
+        with self._lock:
+            self._catch_up()
+            if not self._word:
+                return 0
+            into_word_ms = self._now_ms - self._word_ms - (self._word - 1) * CHIPS * self._chip
+            return int(word_chips(self._word - 1 & 0xFFF)[into_word_ms // self._chip])
 
     # the board
 

@@ -1,151 +1,166 @@
-"""How a synthetic rig moves: the world positions of its points against time, with known truth."""
+"""Where everything is at a time: the points of the rig, the board under the camera, the hands.
+
+Kinematics, not dynamics: rigid lengths hold exactly, the load law is that of a dry-friction chain
+(sections open from the pulled end, each with one friction step less), or an even share.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+import cv2
 import numpy as np
 
-RULER_SECTIONS_MM = (45.0, *[90.0] * 8, 45.0, 100.0)
-COLOURS = {  # R, G, B
-    "red": (204, 20, 20), "green": (20, 150, 50), "blue": (20, 65, 215), "magenta": (205, 20, 130),
-    "yellow": (235, 210, 20), "orange": (235, 110, 10), "cyan": (10, 170, 200),
-    "purple": (110, 30, 170),
-}
+from rulerlab.synthetic.scene import BLOCK_MM, REST_GAP_MM, WALL_MM, Scene
+
+REACH = 5.0  # sections that a slow pull opens
 
 
-@dataclass(frozen=True)
-class Scene:
-    """One filmed rig; every number is a truth that the tracker has to find again."""
+class Wobble:
+    """A smooth random motion: a few sinusoids with random phases, rms 1 in each component."""
 
-    kind: str = "ruler"  # "ruler" or "blocks"
-    marks: str = "dots"  # "dots", "tags" (blocks) or "none" (bare sticks)
-    colours: tuple[str, ...] = ("red",)
-    references: str = "crosses"  # "crosses", "tags" or "none"
-    pull: str = "slow"  # "slow": opens from the pulled end; "jerky": everywhere, in jerks
-    sections_mm: tuple[float, ...] = RULER_SECTIONS_MM
-    blocks: int = 7
-    mark_mm: float = 3.6  # radius of a dot, half the side of a tag
-    height_mm: float = 3.4  # of the marks above the paper
-    size_px: tuple[int, int] = (1280, 720)
-    frames_per_s: float = 30.0
-    seconds: float = 4.0
-    exposure_s: float = 0.004
-    tilt_deg: float = 2.0
-    distortion: tuple[float, ...] = (-0.01, 0.005, 0.0002, -0.0001, 0.0)
-    handheld_mm: float = 0.0  # rms sway of the camera
-    shake_mm: float = 0.0  # rms motion of the board
-    shake_hz: tuple[float, float] = (4.0, 9.0)
-    contrast: float = 1.0  # of the dots against the wood
-    light: float = 1.0
-    noise: float = 1.0
-    blur_px: float = 0.7
-    bits_per_s: float = 2.6e6
-    hand: bool = True
-    passing_hand: bool = False
-    variable_rate: bool = False
-    duplicated: tuple[int, ...] = ()
-    ghosted: tuple[int, ...] = ()
-    dropped: tuple[int, ...] = ()
-    wood: tuple[int, int, int] = (205, 165, 110)
-    seed: int = 0
-    extra: dict = field(default_factory=dict)
+    def __init__(self, rng: np.random.Generator, components: int, low_hz: float, high_hz: float):
+        self.rate = 2 * np.pi * rng.uniform(low_hz, high_hz, (5, components))
+        self.phase = rng.uniform(0, 2 * np.pi, (5, components))
+
+    def at(self, t: float) -> np.ndarray:
+        return np.sin(self.rate * t + self.phase).sum(axis=0) * np.sqrt(2 / 5)
+
+
+def _ease(x: np.ndarray | float) -> np.ndarray:
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
+
+
+class Motion:
+    """The moving parts of a scene as functions of time, s."""
+
+    def __init__(self, scene: Scene):
+        self.scene = scene
+        rng = np.random.default_rng([scene.seed, 1])
+        self.jerk_s = np.sort(rng.uniform(0.12, 0.85, scene.jerks)) * scene.seconds
+        share = rng.uniform(0.5, 1.5, scene.jerks)
+        self.jerk_share = share / share.sum() if scene.jerks else share
+        self.share = 1 + 0.08 * rng.uniform(-1, 1, self._loaded())
+        self.lean = 1 + 0.2 * rng.uniform(-1, 1, self._loaded())
+        self.tremor = Wobble(rng, 2, 1.0, 4.0)
+        self.board = Wobble(rng, 2, 4.0, 8.0)
+        self.rattle = Wobble(rng, scene.blocks, 3.0, 7.0)
+        self.grip = Wobble(rng, 6, 0.3, 2.5)
+        self._sweep = self._drive_table()
+        self.base_rotation, self.base_shift = self._base_pose()
+
+    def _loaded(self) -> int:
+        return self.scene.full_sections + 2 if self.scene.rig == "ruler" else self.scene.blocks
+
+    def _weights(self) -> np.ndarray:
+        """How far a segment opens under the same force: half sections open half as far."""
+        if self.scene.rig == "blocks":
+            return np.ones(self._loaded())
+        return self.scene.sections_mm[:-1] / self.scene.section_mm
+
+    def _opening(self, drive: np.ndarray) -> np.ndarray:
+        """Extension of each loaded segment beyond rest for a drive, (..., L), unscaled."""
+        if self.scene.opening == "even":
+            return drive[..., None] * self.share * self._weights()
+        steps = np.arange(self._loaded() - 1, -1, -1.0)
+        return np.maximum(drive[..., None] - steps, 0) * self._weights()
+
+    def _drive_table(self) -> tuple[np.ndarray, np.ndarray, float]:
+        drive = np.linspace(0, REACH, 500)
+        total = self._opening(drive).sum(axis=-1)
+        return drive, total, self.scene.pull_mm / total[-1]
+
+    def progress(self, t: float) -> float:
+        """Share of the pull that is done."""
+        if self.scene.jerks:
+            return float(self.jerk_share @ _ease((t - self.jerk_s) / 0.13))
+        x = np.clip((t / self.scene.seconds - 0.1) / 0.78, 0, 1)
+        return float(0.15 * _ease(x) + 0.85 * x)
+
+    def openings_mm(self, t: float) -> np.ndarray:
+        """Extension of each loaded segment beyond rest, (L,)."""
+        drive, total, scale = self._sweep
+        force = np.interp(self.progress(t) * total[-1], total, drive)
+        opening = scale * self._opening(np.array(force))
+        return opening + scale * total[-1] * self._ring(t)
+
+    def _ring(self, t: float) -> np.ndarray:
+        """After each jerk the chain swings for a moment."""
+        since = np.maximum(t - self.jerk_s - 0.1, 0)
+        swing = self.jerk_share * np.exp(-since / 0.12) * np.sin(2 * np.pi * 6 * since)
+        return 0.012 * swing.sum() * self._weights() * np.linspace(0, 1, self._loaded())
+
+    def points_mm(self, t: float) -> np.ndarray:
+        """The points of the chain, held end first, (P, 3)."""
+        ruler = self.scene.rig == "ruler"
+        plane = self._ruler_mm(t) if ruler else self._blocks_mm(t)
+        return np.column_stack([plane, self.scene.heights_mm])
+
+    def _ruler_mm(self, t: float) -> np.ndarray:
+        length = self.scene.sections_mm
+        rest = self.scene.fold * self._weights() * self.lean
+        along = np.minimum(rest + self.openings_mm(t), 0.93 * length[:-1])
+        side = np.sqrt(length[:-1] ** 2 - along**2)
+        side[1::2] *= -1
+        step = np.column_stack([along, side])
+        joints = np.vstack([[-178.0, -6.0], [-178.0, -6.0] + np.cumsum(step, axis=0)])
+        hand_y = 6 + 1.2 * self.tremor.at(t)[1]
+        down = np.clip(hand_y - joints[-1, 1], -0.5 * length[-1], 0.5 * length[-1])
+        last = joints[-1] + [np.sqrt(length[-1] ** 2 - down**2), down]
+        return np.vstack([joints, last])
+
+    def _blocks_mm(self, t: float) -> np.ndarray:
+        first = (WALL_MM[0] + BLOCK_MM[0]) / 2 + REST_GAP_MM
+        pitch = np.full(self.scene.blocks, BLOCK_MM[0] + REST_GAP_MM)
+        pitch[0] = first
+        x = np.cumsum(pitch + self.openings_mm(t)) + self.scene.rattle_mm * self.rattle.at(t)
+        x = np.concatenate([[0], x]) - 254.0
+        least = np.concatenate([[0], pitch - 0.7 * REST_GAP_MM])
+        for k in range(1, len(x)):  # blocks can't pass through each other
+            x[k] = max(x[k], x[k - 1] + least[k])
+        return np.column_stack([x, np.zeros(len(x))])
+
+    def _base_pose(self) -> tuple[np.ndarray, np.ndarray]:
+        tilt_x, tilt_y = np.radians(self.scene.tilt_deg)
+        down = np.diag([1.0, -1.0, -1.0])
+        rotation = cv2.Rodrigues(np.array([tilt_x, tilt_y, 0.004]))[0] @ down
+        camera = self.scene.camera
+        distance = camera.camera_matrix[0, 0] * self.scene.view_mm / camera.image_size_px[0]
+        return rotation, np.array([-2.0, 1.5, distance])
+
+    def pose(self, t: float) -> tuple[np.ndarray, np.ndarray]:
+        """World to camera: rotation vector and shift in mm, each (3,)."""
+        rotation, shift = self.base_rotation, self.base_shift
+        if self.scene.shaking_mm:
+            move = self.scene.shaking_mm * self.board.at(t) * [1.0, 0.4]
+            shift = shift + rotation @ [*move, 0.0]
+        if self.scene.handheld:
+            sway = self.scene.handheld * self.grip.at(t)
+            turn = cv2.Rodrigues(np.radians(0.12) * sway[:3])[0]
+            rotation, shift = turn @ rotation, turn @ shift + [1, 1, 1.5] * sway[3:]
+        return cv2.Rodrigues(rotation)[0].ravel(), shift
 
     @property
-    def points(self) -> int:
-        return len(self.sections_mm) + 1 if self.kind == "ruler" else self.blocks + 1
+    def still(self) -> bool:
+        """True when neither the board nor the camera moves."""
+        return not (self.scene.shaking_mm or self.scene.handheld)
 
-
-def frame_times(scene: Scene) -> np.ndarray:
-    """Start of every exposure, seconds; a phone's variable rate has doubled steps and jitter."""
-    count = round(scene.seconds * scene.frames_per_s)
-    step = np.full(count, 1 / scene.frames_per_s)
-    if scene.variable_rate:
-        rng = np.random.default_rng([scene.seed, 1])
-        step *= np.where(rng.random(count) < 0.12, 2.0, 1.0)
-        step += rng.normal(0, 0.0012, count)
-    times = np.concatenate([[0.0], np.cumsum(step)[:-1]])
-    return np.delete(times, [k for k in scene.dropped if k < count])
-
-
-def band_noise(
-    times_s: np.ndarray, band_hz: tuple[float, float], rms: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Gaussian motion inside a band of frequencies, evaluated at any times."""
-    frequency = rng.uniform(*band_hz, 24)
-    phase = rng.uniform(0, 2 * np.pi, 24)
-    waves = np.cos(2 * np.pi * np.outer(times_s, frequency) + phase)
-    return rms * np.sqrt(2 / 24) * waves.sum(1)
-
-
-def ruler_points(scene: Scene, times_s: np.ndarray) -> np.ndarray:
-    """Joints of the folding ruler on the board, (T, N, 2) mm, held end first."""
-    rng = np.random.default_rng([scene.seed, 2])
-    lengths = np.array(scene.sections_mm)
-    loaded = len(lengths) - 1
-    folded = np.radians(86.0) + rng.normal(0, 0.012, loaded)
-    progress = np.clip((times_s - 0.15 * scene.seconds) / (0.7 * scene.seconds), 0, 1)
-    share = np.empty((len(times_s), loaded))
-    for s in range(loaded):
-        if scene.pull == "slow":  # the sections near the hand open one after the other
-            start = 0.55 * (loaded - 1 - s) / 2.5
-            share[:, s] = np.clip((progress - start) / 0.45, 0, 1)
-        else:
-            jerks = np.clip(np.floor(progress * 7) / 7 + np.clip(progress * 7 % 1 * 4, 0, 1) / 7,
-                            0, 1)
-            share[:, s] = 0.38 * jerks * rng.uniform(0.6, 1.2)
-    angle = folded - share * np.radians(52.0)
-    if scene.pull == "jerky":
-        for s in range(loaded):
-            moving = 0.05 + np.minimum(progress, 1 - progress) * 4
-            angle[:, s] += np.clip(moving, 0, 1) * band_noise(times_s, (2.0, 7.0), 0.04, rng)
-    sign = np.where(np.arange(loaded) % 2 == 0, 1, -1)
-    lean = np.radians(2.0) * np.sin(2 * np.pi * times_s / scene.seconds)
-    theta = np.concatenate([sign * angle, (lean * scene.extra.get("lean", 1.0))[:, None]], axis=1)
-    link = lengths[:, None] * np.stack([np.cos(theta), np.sin(theta)], -1)
-    start = np.zeros((len(times_s), 1, 2))
-    points = np.concatenate([start, np.cumsum(link, axis=1)], axis=1)
-    return points + np.array([-178.0, 0.0])
-
-
-def block_points(scene: Scene, times_s: np.ndarray) -> np.ndarray:
-    """Wall mark and blocks on the rail, (T, N, 2) mm, held end first."""
-    rng = np.random.default_rng([scene.seed, 3])
-    gap = np.full(scene.blocks, 40.0)
-    progress = np.clip((times_s - 0.15 * scene.seconds) / (0.7 * scene.seconds), 0, 1)
-    weight = np.linspace(0.25, 1.0, scene.blocks) if scene.pull == "slow" else np.ones(scene.blocks)
-    opened = np.empty((len(times_s), scene.blocks))
-    for s in range(scene.blocks):
-        late = 0.0 if scene.pull == "jerky" else 0.35 * (scene.blocks - 1 - s) / scene.blocks
-        opened[:, s] = weight[s] * np.clip((progress - late) / (1 - late), 0, 1)
-    opened *= 150.0 / weight.sum()
-    x = np.cumsum(np.concatenate([np.zeros((len(times_s), 1)), gap + opened], axis=1), axis=1)
-    if scene.pull == "jerky":
-        for s in range(1, scene.blocks):
-            x[:, s] += band_noise(times_s, (3.0, 8.0), 2.0, rng)
-    return np.stack([x - 225.0, np.zeros_like(x)], -1)
-
-
-def point_heights(scene: Scene) -> np.ndarray:
-    """Height of the marks above the paper, (N,) mm."""
-    if scene.kind == "ruler":
-        return np.full(scene.points, scene.height_mm)
-    return np.concatenate([[22.2], np.full(scene.blocks, 19.4)])
-
-
-def board_shift(scene: Scene, times_s: np.ndarray) -> np.ndarray:
-    """Where a shaken board is, (T, 2) mm in the room."""
-    rng = np.random.default_rng([scene.seed, 4])
-    if not scene.shake_mm:
-        return np.zeros((len(times_s), 2))
-    return np.stack(
-        [band_noise(times_s, scene.shake_hz, scene.shake_mm * f, rng) for f in (1.0, 0.4)], -1
-    )
-
-
-def camera_sway(scene: Scene, times_s: np.ndarray) -> np.ndarray:
-    """Extra rotation (3, rad) and shift (3, mm) of a handheld camera, (T, 6)."""
-    rng = np.random.default_rng([scene.seed, 5])
-    rms = [scene.handheld_mm / 500] * 3 + [scene.handheld_mm] * 3
-    return np.stack([band_noise(times_s, (0.2, 2.0), r, rng) if r else np.zeros(len(times_s))
-                     for r in rms], -1)
+    def hands_mm(self, t: float) -> list[tuple[np.ndarray, float]]:
+        """Where each hand's fingertips are (x, y) and how it is turned, rad."""
+        hands = []
+        if self.scene.hand != "none":
+            points = self.points_mm(t)
+            reach = points[-1, :2] - points[-2, :2]
+            reach = reach / np.linalg.norm(reach)
+            gap = 34.0 if self.scene.rig == "blocks" else 17.0
+            tip = points[-1, :2] + gap * reach
+            if self.scene.hand == "covers":  # the forefinger comes to lie on the last point
+                x = t / self.scene.seconds
+                over = _ease((x - 0.35) / 0.1) - _ease((x - 0.65) / 0.1)
+                tip = tip - over * ((gap + 19.0) * reach + 11.0 * np.array([-reach[1], reach[0]]))
+            hands.append((tip, 0.35 * np.arctan2(reach[1], reach[0])))
+        for k in range(self.scene.passes):
+            x = (t / self.scene.seconds - (k + 0.5) / self.scene.passes) * self.scene.passes
+            path = np.clip(x / 0.3, -1, 1)
+            tip = [(-1) ** k * 110 * path - 70, 70.0 - 300 * path**4]
+            hands.append((np.array(tip), -np.pi / 2 + 0.3))
+        return hands

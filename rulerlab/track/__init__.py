@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +17,14 @@ from rulerlab.track.follow import Followed, follow
 from rulerlab.track.gaps import fill_gaps
 from rulerlab.track.health import time_gaps
 from rulerlab.track.measure import Measured, Progress, measure, references
-from rulerlab.track.register import View, register
+from rulerlab.track.register import BLOCK, View, register
 from rulerlab.track.scale import view_from_sections
-from rulerlab.track.uncertainty import FLOOR_PX, USUAL, rail_scale, strain_scale
+from rulerlab.track.uncertainty import FLOOR_PX, USUAL, moving_share, rail_scale, strain_scale
 from rulerlab.video import Recording
 
 __all__ = ["Tracked", "track"]
+
+ENOUGH = 4000  # frames that tell how large the errors are; more make no difference
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ def track(recording: Recording, rig: Rig, *, progress: Progress | None = None) -
         raise InputError(f"{recording.path} has one frame: a motion needs at least two")
     view, warnings = _view(measured, rig, camera)
     followed = follow(measured, rig, view)
+    measured.spots.clear()  # they have become points
+    measured.corners.clear()
     if view is None:
         view = _view_of_sections(followed, rig, warnings)
     height = _heights(rig, followed.sharp.shape[1])
@@ -126,13 +131,13 @@ def _health(recording: Recording, measured: Measured, followed: Followed) -> dic
     moved = np.zeros(len(position))
     if len(position) > 2:
         step = np.linalg.norm(position[2:] - position[:-2], axis=-1)
-        moved[1:-1] = np.nan_to_num(step).max(1)
+        moved[1:-1] = np.sort(np.nan_to_num(step), axis=1)[:, -2]  # at least two marks move
     usual = np.nanmedian(followed.sharp, axis=0)
     dull = np.nan_to_num(followed.sharp / usual, nan=1.0) < 0.4
     return {
         "frames": len(measured.time_s),
         "frames_declared": recording.frames_declared,
-        "duplicates": measured.health.duplicates().tolist(),
+        "duplicates": measured.health.duplicates(moved).tolist(),
         "ghosts": measured.health.ghosts(moved).tolist(),
         "blurred": np.flatnonzero(dull.mean(1) > 0.5).tolist(),
         "corrupt": measured.corrupt,
@@ -150,24 +155,29 @@ def _finish(measured, followed, view, height, rig, health) -> tuple[Tracks, floa
     never = np.flatnonzero(~np.isfinite(position[..., 0]).any(0))
     if len(never):
         raise InputError(f"point {never[0]} of the chain is seen in no frame")
-    plane, jacobian = _to_plane(position, view, height)
+    plane = _to_plane(position, view, height)
     lengths = None
     if followed.kind == "ruler":
         lengths = _lengths(plane, rig, view)
         _drop_strangers(position, plane, lengths, followed.covariance_px)
-    scale = _scale(measured, followed, position, plane, jacobian, lengths, view)
-    covariance = scale**2 * followed.covariance_px + FLOOR_PX**2 * np.eye(2)
+    few = slice(None, None, 1 + frames // ENOUGH)
+    jacobian = _jacobian(position[few], view and view.part(few), height)
+    scale = _scale(measured, followed, position, plane, few, jacobian, lengths, view)
+    covariance = scale**2 * followed.covariance_px
+    covariance += FLOOR_PX**2 * np.eye(2)
     spread = np.sqrt(np.nanmedian(covariance[..., 0, 0]) * np.nanmedian(jacobian[..., 0, 0] ** 2))
     filled, extra = fill_gaps(
         measured.time_s, plane, lengths if view is not None else None, sigma=float(spread)
     )
     missing = ~np.isfinite(plane[..., 0])
-    back = filled * [1, -1] if view is None else view.to_px(filled, height)
-    position[missing] = back[missing]
-    inverse = np.linalg.inv(
-        _to_plane(np.where(np.isfinite(back), back, 0.0), view, height)[1][missing]
-    )
-    covariance[missing] = inverse @ extra[missing] @ np.swapaxes(inverse, -1, -2)
+    for some in _blocks(frames):
+        gone, part = missing[some], view and view.part(some)
+        if gone.any():
+            back = filled[some] * [1, -1] if part is None else part.to_px(filled[some], height)
+            position[some][gone] = back[gone]
+            slope = _jacobian(np.where(np.isfinite(back), back, 0.0), part, height)
+            inverse = np.linalg.inv(slope[gone])
+            covariance[some][gone] = inverse @ extra[some][gone] @ np.swapaxes(inverse, -1, -2)
     status = np.where(missing, PREDICTED, DETECTED)
     size = np.median(np.linalg.norm(np.diff(position, axis=1), axis=-1))
     sigma = np.sqrt(np.maximum(covariance[..., 0, 0], covariance[..., 1, 1]))
@@ -177,12 +187,26 @@ def _finish(measured, followed, view, height, rig, health) -> tuple[Tracks, floa
     return Tracks(measured.time_s, position, covariance, status), scale
 
 
-def _to_plane(position: np.ndarray, view: View | None, height: np.ndarray):
+def _blocks(frames: int) -> Iterator[slice]:
+    """Parts of a clip short enough that what is worked out on the way takes no memory to speak of.
+    """
+    for begin in range(0, frames, BLOCK):
+        yield slice(begin, begin + BLOCK)
+
+
+def _to_plane(position: np.ndarray, view: View | None, height: np.ndarray) -> np.ndarray:
     if view is None:
-        return position * [1, -1], np.broadcast_to(
-            np.diag([1.0, -1.0]), position.shape[:2] + (2, 2)
-        )
-    return view.to_mm(position, height), view.jacobian(position, height)
+        return position * [1, -1]
+    plane = np.empty_like(position)
+    for some in _blocks(len(position)):
+        plane[some] = view.part(some).to_mm(position[some], height)
+    return plane
+
+
+def _jacobian(position: np.ndarray, view: View | None, height: np.ndarray) -> np.ndarray:
+    if view is None:
+        return np.broadcast_to(np.diag([1.0, -1.0]), position.shape[:2] + (2, 2))
+    return view.jacobian(position, height)
 
 
 def _lengths(plane: np.ndarray, rig: Rig, view: View | None) -> np.ndarray:
@@ -214,7 +238,7 @@ def _drop_strangers(position, plane, lengths, covariance_px) -> None:
     position[drop], plane[drop] = np.nan, np.nan
 
 
-def _scale(measured, followed, position, plane, jacobian, lengths, view) -> float:
+def _scale(measured, followed, position, plane, few, jacobian, lengths, view) -> float:
     """How much larger the true errors are than those of the fits.
 
     The chain's own scatter and what is usual for such marks are both known to within a third, so
@@ -223,11 +247,12 @@ def _scale(measured, followed, position, plane, jacobian, lengths, view) -> floa
     if followed.calibrated:
         return 1.0
     usual = USUAL[measured.marks]
-    seen = np.where(np.isfinite(position[..., :1, None]), followed.covariance_px, np.nan)
+    position, plane = position[few], plane[few]
+    seen = np.where(np.isfinite(position[..., :1, None]), followed.covariance_px[few], np.nan)
     covariance = seen + (FLOOR_PX / usual) ** 2 * np.eye(2)
     found = None
     if followed.kind == "ruler" and view is not None:
-        found = strain_scale(plane, lengths, jacobian, covariance)
+        found = strain_scale(plane, lengths, jacobian, covariance, moving=moving_share(position))
     elif followed.kind == "blocks":
         found = rail_scale(plane, jacobian, covariance)
     return usual if found is None else float(np.sqrt(usual * np.clip(found, 0.3, 60.0)))

@@ -209,6 +209,31 @@ def fit_sides(luma, corner):
 
 
 @compiled
+def fit_tags(luma, guess):
+    """Corners (n, 4, 2) from two rounds of `fit_sides`, where their diagonals meet (n, 2), and
+    the variance (n,) of that centre; NaN for a tag that is not seen within 8 px of its guess.
+    """
+    corner, _ = fit_sides(luma, guess)
+    corner, variances = fit_sides(luma, corner)
+    count = len(corner)
+    centre, variance = np.empty((count, 2)), np.empty(count)
+    for i in range(count):
+        a, b, c, d = corner[i, 0], corner[i, 1], corner[i, 2], corner[i, 3]
+        cross = (c[0] - a[0]) * (d[1] - b[1]) - (c[1] - a[1]) * (d[0] - b[0])
+        along = ((b[0] - a[0]) * (d[1] - b[1]) - (b[1] - a[1]) * (d[0] - b[0])) / cross
+        centre[i, 0] = a[0] + along * (c[0] - a[0])
+        centre[i, 1] = a[1] + along * (c[1] - a[1])
+        variance[i] = variances[i].mean() / 2
+        good = abs(cross) > 1e-9
+        for k in range(4):
+            for axis in range(2):
+                good = good and abs(corner[i, k, axis] - guess[i, k, axis]) < 8
+        if not good:
+            variance[i] = np.nan
+    return corner, centre, variance
+
+
+@compiled
 def reads_as(luma, corner, pattern):
     """Whether the modules of a tag (4, 2) are black and white as its pattern (m, m) says."""
     modules = len(pattern)

@@ -11,9 +11,10 @@ from rulerlab.rig import DIRECTIONS, Rig
 from rulerlab.track.link import link_chain
 from rulerlab.track.measure import Measured
 from rulerlab.track.order import is_straight, order_along, order_ruler, rail_direction
-from rulerlab.track.register import View
+from rulerlab.track.register import BLOCK, View
 from rulerlab.track.sections import joints_from_tags
 
+CLEAR_COST = 5.0  # of an order that leaves no doubt
 HIDDEN = 0.35  # share of a dot's outline below which its centre is not to be trusted
 
 
@@ -33,7 +34,7 @@ def follow(measured: Measured, rig: Rig, view: View | None) -> Followed:
     """The chain through the whole clip. Raises InputError or QualityError when there is none."""
     if measured.marks == "tags":
         return _follow_tags(measured, rig, view)
-    plane = [_plane(measured, view, t) for t in range(len(measured.time_s))]
+    plane = _plane(measured, view)
     colours = [spots[:, 5].astype(int) for spots in measured.spots]
     counts = np.array([len(spots) for spots in measured.spots])
     number, notes = _number(counts, rig)
@@ -61,25 +62,21 @@ def follow(measured: Measured, rig: Rig, view: View | None) -> Followed:
     return followed
 
 
-def _plane(measured: Measured, view: View | None, t: int) -> np.ndarray:
-    """The spots of a frame in the plane where lengths are true: mm, or else pixels."""
-    spots = measured.spots[t][:, :2].astype(float)
-    if view is None or not len(spots):
-        return spots * [1, -1]
-    return _one_frame(view, t).to_mm(spots[None], np.zeros(len(spots)))[0]
-
-
-def _one_frame(view: View, t: int) -> View:
-    if not view.moving:
-        return view
-    cut = slice(t, t + 1)
-    return View(
-        view.camera,
-        None if view.rotation is None else view.rotation[cut],
-        None if view.shift_mm is None else view.shift_mm[cut],
-        None if view.homography is None else view.homography[cut],
-        view.effects[cut], True, view.residual_px,
-    )
+def _plane(measured: Measured, view: View | None) -> list[np.ndarray]:
+    """The spots of every frame in the plane where lengths are true: mm, or else pixels."""
+    plane = []
+    for begin in range(0, len(measured.spots), BLOCK):
+        spots = measured.spots[begin : begin + BLOCK]
+        together = np.zeros((len(spots), max(len(s) for s in spots), 2))
+        for row, own in zip(together, spots, strict=True):
+            row[: len(own)] = own[:, :2]
+        if view is None:
+            together *= [1, -1]
+        elif together.size:
+            part = view.part(slice(begin, begin + BLOCK))
+            together = part.to_mm(together, np.zeros(together.shape[1]))
+        plane += [row[: len(own)] for row, own in zip(together, spots, strict=True)]
+    return plane
 
 
 def _number(counts: np.ndarray, rig: Rig) -> tuple[int, list[str]]:
@@ -120,7 +117,7 @@ def _pull(measured: Measured, rig: Rig, view: View | None, plane: list, notes: l
         t = next(t for t, spots in enumerate(measured.spots) if len(spots))
         middle = measured.spots[t][:, :2].astype(float).mean(0)
         ends = np.array([[middle - 20 * direction, middle + 20 * direction]])
-        mapped = _one_frame(view, t).to_mm(ends, np.zeros(2))[0]
+        mapped = view.part(slice(t, t + 1)).to_mm(ends, np.zeros(2))[0]
         return (mapped[1] - mapped[0]) / np.linalg.norm(mapped[1] - mapped[0])
     some = [p for p in plane if len(p)]
     part = max(1, len(some) // 10)
@@ -163,6 +160,8 @@ def _best_order(plane, colours, candidates, pull, rig, number, view):
                 best = (cost, t, order, count)
             if cost < 30:
                 break
+        if best[0] < CLEAR_COST:
+            break
     cost, start, order, count = best
     if cost > 120 + 10 * count:
         raise QualityError(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-GHOST_PX = 6.0
+from rulerlab.track.pixels import change_between, shares_of_change
+
+GHOST_PX = 6.0  # a mark that moves less mixes like a ghost without being one
+MOVING_PX = 0.7  # a mark that moves less stands still
 THUMBNAIL = 240  # pixels across the picture that is compared from frame to frame
 
 
@@ -23,15 +26,19 @@ class FrameHealth:
 
     def observe(self, luma: np.ndarray) -> None:
         step = max(1, luma.shape[1] // THUMBNAIL)
-        small = luma[step // 2 :: step, step // 2 :: step].astype(np.int16)
+        small = luma[step // 2 :: step, step // 2 :: step].copy()
         if self._last:
-            self.change.append(float(np.abs(small - self._last[-1]).mean()))
+            self.change.append(change_between(self._last[-1], small))
         if len(self._last) == 2:
             self.mixture.append(_mixture(self._last[0], self._last[1], small))
         self._last = [*self._last[-1:], small]
 
-    def duplicates(self) -> np.ndarray:
-        """Indices of frames that repeat the one before, while their neighbours move."""
+    def duplicates(self, moved_px: np.ndarray) -> np.ndarray:
+        """Indices of frames that repeat the one before although the marks move.
+
+        `moved_px` (T,) is how far the fastest mark moves from the frame before to the one after;
+        frames of a scene at rest are alike and none the worse for it.
+        """
         change = np.array(self.change)
         if len(change) < 5:
             return np.zeros(0, int)
@@ -40,7 +47,8 @@ class FrameHealth:
         ])
         noise = np.percentile(change, 20)
         frozen = (change < 0.25 * around) & (change < 0.5 * max(noise, 0.05) + 0.05)
-        return np.flatnonzero(frozen & (around > 0.25)) + 1
+        found = np.flatnonzero(frozen & (around > 0.25)) + 1
+        return found[moved_px[found] > MOVING_PX]
 
     def ghosts(self, moved_px: np.ndarray) -> np.ndarray:
         """Indices of frames that are a blend of two others.
@@ -54,13 +62,11 @@ class FrameHealth:
 
 
 def _mixture(before: np.ndarray, here: np.ndarray, after: np.ndarray) -> float:
-    change = after - before
-    strong = np.abs(change) > 60
-    if strong.sum() < 25:
+    share = shares_of_change(before, here, after, 60)
+    if len(share) < 25:
         return float("nan")
-    share = (here[strong] - before[strong]) / change[strong]
-    quarter = np.percentile(share, [15, 85])
-    return float(np.median(share)) if np.ptp(quarter) < 0.3 else float("nan")
+    low, middle, high = np.sort(share)[[int(q * (len(share) - 1)) for q in (0.15, 0.5, 0.85)]]
+    return float(middle) if high - low < 0.3 else float("nan")
 
 
 def time_gaps(time_s: np.ndarray) -> list[tuple[float, int]]:

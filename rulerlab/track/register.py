@@ -7,7 +7,7 @@ all frames; one that moves, frame by frame.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 import cv2
@@ -18,6 +18,7 @@ from rulerlab.errors import InputError
 from rulerlab.track.crosses import centre_crosses, find_crosses
 
 REFERENCE_SIGMA_PX = 0.05  # what compression leaves uncertain in a cross or tag, at the least
+BLOCK = 512  # frames that are turned to millimetres at once
 REST_PX = 0.35  # references that wander less than this lie on a resting board
 
 
@@ -32,6 +33,17 @@ class View:
     effects: np.ndarray  # (T or 1, E, P) independent errors of the registration, 1 sigma each
     moving: bool
     residual_px: float  # of the references, RMS
+
+    def part(self, frames: slice) -> View:
+        """The view of some frames of a clip."""
+        if not self.moving:
+            return self
+        rotation, shift_mm, homography = (
+            None if values is None else values[frames]
+            for values in (self.rotation, self.shift_mm, self.homography)
+        )
+        return replace(self, rotation=rotation, shift_mm=shift_mm, homography=homography,
+                       effects=self.effects[frames])
 
     def to_mm(self, position_px: np.ndarray, height_mm: np.ndarray) -> np.ndarray:
         """Millimetres on the board of points (T, N, 2) whose heights above it are (N,)."""

@@ -13,7 +13,10 @@ import cv2
 import numpy as np
 
 from rulerlab.errors import InputError
-from rulerlab.track.cuts import fit_sides, reads_as
+from rulerlab.track.cuts import fit_tags, reads_as
+
+NEARBY_PX = 8  # how far a tag that jumped is looked for first
+ALIKE = 0.6  # correlation with a tag's last picture that is worth a second look
 
 
 @dataclass(frozen=True)
@@ -90,27 +93,10 @@ def refit_tags(luma: np.ndarray, ids: np.ndarray, guess_px: np.ndarray) -> Tags:
     ids, guess_px = np.asarray(ids), np.ascontiguousarray(guess_px, float)
     if not len(ids):
         return _NO_TAGS
-    corner, _ = fit_sides(luma, guess_px)
-    corner, variance = fit_sides(luma, corner)
-    centre, good = _diagonals_meet(corner)
-    moved = np.abs(corner - guess_px).max((1, 2))
-    good = good & (moved < 8) & np.isfinite(variance).all(1)  # a lost corner moved by NaN
-    spread = variance[good].mean(1) / 2
-    covariance = spread[:, None, None] * np.eye(2)
+    corner, centre, variance = fit_tags(luma, guess_px)
+    good = np.isfinite(variance)
+    covariance = variance[good, None, None] * np.eye(2)
     return Tags(ids[good], corner[good], centre[good], covariance)
-
-
-def _diagonals_meet(corner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    a, b, c, d = (corner[:, k] for k in range(4))
-    first, second, between = c - a, d - b, b - a
-    cross = _cross(first, second)
-    safe = np.where(np.abs(cross) > 1e-9, cross, 1.0)
-    along = _cross(between, second) / safe
-    return a + along[:, None] * first, np.abs(cross) > 1e-9
-
-
-def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
 class TagFollower:
@@ -138,11 +124,33 @@ class TagFollower:
             return _NO_TAGS
         guess = np.array([self._corner[i] for i in ids])
         tags = follow_tags(luma, ids, guess, self.dictionary)
-        lost = [int(i) for i in ids if i not in tags.ids]
-        if lost:
-            tags = _joined([tags, *(self._look_again(luma, tag) for tag in lost)])
+        if len(tags.ids) < len(ids):
+            tags = _joined([tags, self._look_nearby(luma, _others(ids, tags))])
+        if len(tags.ids) < len(ids):
+            again = [self._look_again(luma, int(tag)) for tag in _others(ids, tags)]
+            tags = _joined([tags, *again])
         self._remember(luma, tags)
         return tags
+
+    def _look_nearby(self, luma: np.ndarray, ids: np.ndarray) -> Tags:
+        """Tags that moved by more than their edges tell: shaken, for example."""
+        guess = {}
+        for tag in ids.tolist():
+            picture = self._picture.get(tag)
+            if picture is None or self._unseen.get(tag, 0) > 5:
+                continue
+            low, _ = _box(self._corner[tag], 0.1, luma.shape)
+            start = np.maximum(low - NEARBY_PX, 0)
+            end = low + picture.shape[::-1] + NEARBY_PX
+            window = luma[start[1] : end[1], start[0] : end[0]]
+            if window.shape[0] < picture.shape[0] or window.shape[1] < picture.shape[1]:
+                continue
+            match = cv2.matchTemplate(window, picture, cv2.TM_CCOEFF_NORMED)
+            _, best, _, place = cv2.minMaxLoc(match)
+            if best > ALIKE:
+                guess[tag] = self._corner[tag] + (start + place - low)
+        return follow_tags(luma, np.array(list(guess), int), np.array(list(guess.values())),
+                           self.dictionary)
 
     def _remember(self, luma: np.ndarray, tags: Tags) -> None:
         for tag in self._corner:
@@ -164,7 +172,7 @@ class TagFollower:
         if picture is not None and np.all(np.array(window.shape) >= picture.shape):
             match = cv2.matchTemplate(window, picture, cv2.TM_CCOEFF_NORMED)
             _, best, _, place = cv2.minMaxLoc(match)
-            if best > 0.6:
+            if best > ALIKE:
                 last, _ = _box(corner, 0.1, luma.shape)
                 moved = corner + (low + place - last)
                 again = follow_tags(luma, np.array([tag]), moved[None], self.dictionary)
@@ -177,6 +185,10 @@ class TagFollower:
         keep = near.ids == tag
         return Tags(near.ids[keep], near.corner_px[keep] + low, near.centre_px[keep] + low,
                     near.covariance_px[keep])
+
+
+def _others(ids: np.ndarray, seen: Tags) -> np.ndarray:
+    return ids[~np.isin(ids, seen.ids)]
 
 
 def _joined(parts: list[Tags]) -> Tags:
