@@ -44,7 +44,7 @@ def run(*arguments):
 @needs_pdftoppm
 @pytest.mark.parametrize("board, paper", [
     (DEFAULT_BOARD, "a4"), (DEFAULT_CHESSBOARD, "letter"),
-    (Board("charuco", (6, 4), 40.0, 30.0, "DICT_4X4_1000", inverted=True, legacy=True), "a4"),
+    (Board("charuco", (6, 4), 36.0, 27.0, "DICT_4X4_1000", inverted=True, legacy=True), "a4"),
 ], ids=["charuco", "chessboard", "inverted"])
 def test_a_printed_board_is_found_whole_and_at_scale(board, paper, tmp_path):
     path = tmp_path / "board.pdf"

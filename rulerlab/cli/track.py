@@ -170,16 +170,20 @@ def _draw(folder, recording, tracked, motion, curve, pull, no_video) -> None:
     """annotated.mp4 and plots/; the picture shown in them is the last frame of the clip."""
     from rulerlab.plots import write_plots
     from rulerlab.report import write_frame
-    from rulerlab.track.annotate import draw_track
+    from rulerlab.track.annotate import draw_track, enlargement
     from rulerlab.video import VideoWriter
 
     tracks = tracked.tracks
     last = recording.latest
     plain = last.bgr()
 
+    enlarged = enlargement(tracks.covariance_px, recording.height)
+
     def annotate(picture, t: int) -> None:
-        draw_track(picture, tracks.position_px[t], tracks.covariance_px[t], tracks.status[t],
-                   float(tracks.time_s[t]), note=recording.path.name)
+        draw_track(
+            picture, tracks.position_px[t], tracks.covariance_px[t], tracks.status[t],
+            float(tracks.time_s[t]), note=recording.path.name, enlarged=enlarged,
+        )
 
     if not no_video:
         with VideoWriter(folder / "annotated.mp4", recording.width, recording.height) as film:
@@ -189,7 +193,8 @@ def _draw(folder, recording, tracked, motion, curve, pull, no_video) -> None:
                 film.write(picture, frame.time_s)
     times = {} if pull is None else {"onset": pull.onset_s, "end of pull": pull.end_s}
     write_plots(folder / "plots", tracks, motion, curve, picture=plain[..., ::-1],
-                times_s=times, name="section" if tracked.kind == "ruler" else "spring")
+                frame=len(tracks.time_s) - 1, times_s=times,
+                name="section" if tracked.kind == "ruler" else "spring")
     annotate(plain, len(tracks.time_s) - 1)
     write_frame(folder, plain)
 

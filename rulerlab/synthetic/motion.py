@@ -40,7 +40,8 @@ class Motion:
         share = rng.uniform(0.5, 1.5, scene.jerks)
         self.jerk_share = share / share.sum() if scene.jerks else share
         self.share = 1 + 0.08 * rng.uniform(-1, 1, self._loaded())
-        self.lean = 1 + 0.2 * rng.uniform(-1, 1, self._loaded())
+        uneven = 0.05 if scene.marks == "tags" else 0.2  # labels must not lie on one another
+        self.lean = 1 + uneven * rng.uniform(-1, 1, self._loaded())
         self.tremor = Wobble(rng, 2, 1.0, 4.0)
         self.board = Wobble(rng, 2, 4.0, 8.0)
         self.rattle = Wobble(rng, scene.blocks, 3.0, 7.0)

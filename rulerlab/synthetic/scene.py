@@ -107,7 +107,7 @@ class Scene:
         """Advance of a folded full section along the pull, mm; tags need more room."""
         if self.fold_mm is not None:
             return self.fold_mm
-        return 15.5 if self.marks == "tags" else 7.5
+        return 14.0 if self.marks == "tags" else 7.5
 
     @property
     def heights_mm(self) -> np.ndarray:
@@ -119,7 +119,7 @@ class Scene:
     @property
     def tag_mm(self) -> float:
         """Black side of the tags on the rig."""
-        return 12.0 if self.rig == "ruler" else 15.0
+        return 10.0 if self.rig == "ruler" else 15.0
 
     @property
     def reference_mm(self) -> np.ndarray:

@@ -190,13 +190,13 @@ def colour_edges(luma, u, v, siting, weights, centre, radius, reach):
     """Edges along rays from n dots outwards, where the colour of the dot falls off most.
 
     `weights` (n, 3) mix Y, U, V to 1 more in a dot than beside it; `siting` (x, y) is the place of
-    the first chroma sample in luma pixels; rays are searched from radius - reach to radius + reach.
-    Returns the radius of the edges (n, 1, RAYS), px, and their weight (0 where there is none).
+    the first chroma sample, in luma pixels; rays are searched from radius - reach to
+    radius + reach. Returns the radius of the edges (n, 1, RAYS), px, and their weight (0 where
+    there is none).
     """
     count, samples = len(centre), int(2 * reach / STEP + 1.5)
     edge, weight = np.empty((count, 1, RAYS)), np.empty((count, 1, RAYS))
     dotness, slope = np.empty(samples), np.empty(samples)
-    sited_x, sited_y = siting
     for i in range(count):
         mix_y, mix_u, mix_v = weights[i, 0], weights[i, 1], weights[i, 2]
         middle_x, middle_y = centre[i, 0], centre[i, 1]
@@ -206,7 +206,7 @@ def colour_edges(luma, u, v, siting, weights, centre, radius, reach):
             for s in range(samples):
                 along = max(start + STEP * s, 0.3)
                 x, y = middle_x + along * right, middle_y + along * down
-                chroma = chroma_at(u, v, 0.5 * (x - sited_x), 0.5 * (y - sited_y), mix_u, mix_v)
+                chroma = chroma_at(u, v, 0.5 * (x - siting[0]), 0.5 * (y - siting[1]), mix_u, mix_v)
                 dotness[s] = mix_y * grey_at(luma, x, y) + chroma
             for s in range(samples - 2):
                 slope[s] = dotness[s] - dotness[s + 2]
