@@ -23,6 +23,7 @@ SITINGS = {  # where chroma samples may lie when the picture was turned by so ma
     180: ((1.0, 0.5), (0.5, 0.5)),
     270: ((0.5, 0.0), (0.5, 0.5)),
 }
+NO_LUMA = (1e9, 12.0, 12.0)  # variances of Y, U, V that leave Y out of a mix
 LUMA = 0.6  # weight of a luma edge against a colour edge
 
 
@@ -69,11 +70,15 @@ def learn_look(frames: Sequence[Frame], colours: Sequence[MarkColour]) -> Look:
         Look(colours, _contrast(frames, colours, siting), siting)
         for siting in SITINGS[frames[0].turned]
     )
-    return even if _misfit_px(frames, even) + 0.2 < _misfit_px(frames, between) else between
+    apart = [
+        _misfit_px(frames, Look(colours, _contrast(frames, colours, siting, NO_LUMA), siting))
+        for siting in SITINGS[frames[0].turned]
+    ]
+    return even if apart[0] + 0.2 < apart[1] else between
 
 
 def _misfit_px(frames: Sequence[Frame], look: Look) -> float:
-    """How far luma outlines lie to one side of colour outlines, on average."""
+    """How far luma outlines lie to one side of outlines in chroma alone, on average."""
     aside = [np.zeros((0, 2))]
     for frame in frames:
         spots = find_spots(frame, look)
@@ -142,7 +147,8 @@ def _split(patch: np.ndarray, radius: float) -> list[tuple[float, float]]:
 
 
 def _contrast(
-    frames: Sequence[Frame], colours: Sequence[MarkColour], siting: tuple
+    frames: Sequence[Frame], colours: Sequence[MarkColour], siting: tuple,
+    noise: tuple[float, float, float] = (9.0, 12.0, 12.0),
 ) -> np.ndarray:
     """How to mix Y, U and V so that dots stand out from all that lies beside them, (colours, 3).
 
@@ -158,7 +164,7 @@ def _contrast(
                 inside.append(values[distance < 0.6])
                 outside.append(values[(distance > 1.25) & (distance < 1.7)])
         dot, ring = np.concatenate(inside), np.concatenate(outside)
-        scatter = 0.5 * (np.cov(dot.T) + np.cov(ring.T)) + np.diag([9.0, 12.0, 12.0])
+        scatter = 0.5 * (np.cov(dot.T) + np.cov(ring.T)) + np.diag(noise)
         weight = np.linalg.solve(scatter, dot.mean(0) - ring.mean(0))
         weights.append(weight / (weight @ (dot.mean(0) - ring.mean(0))))
     return np.array(weights)
