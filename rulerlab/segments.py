@@ -106,7 +106,8 @@ def find_pull(motion: Motion) -> Pull:
     away = np.abs(value - first) > slack
     arrived = np.abs(value - last) <= slack
     onset = int(seen[away.argmax()]) if away.any() else int(seen[-1])
-    end = int(seen[len(arrived) - np.argmin(arrived[::-1])]) if not arrived.all() else int(seen[0])
+    late = len(arrived) - int(np.argmin(arrived[::-1])) if not arrived.all() else 0
+    end = int(seen[min(late, len(seen) - 1)])
     end = min(max(end, onset), int(seen[-1]))
     return Pull(
         slice(0, max(onset, 1)), slice(end, len(x)), float(motion.time_s[onset]),
