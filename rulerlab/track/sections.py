@@ -289,6 +289,7 @@ def _fit_frames(bodies: Bodies, angle: np.ndarray, glue: Glue):
     turn_weight = np.where(seen, 1 / turn_variance, 0.0)
     before = np.tri(count, k=-1)
     start = np.full((frames, 2), np.nan)
+    inverse, weighted = np.empty(0), np.empty(0)
     angle = angle.copy()
     for step in range(10):
         along, left = _axes(angle, 0.0)
