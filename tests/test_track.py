@@ -424,7 +424,7 @@ def test_deep_and_full_range_video_is_tracked_like_any_other(tmp_path, ruler_cli
                             np.arange(len(points)) / 30, **how)
     tracked = track(Recording(path), Rig())
     error = tracked.tracks.position_px - points
-    seen = tracked.tracks.status == DETECTED
+    seen = tracked.tracks.status == "detected"
     assert seen.mean() > 0.8
     assert np.sqrt((error[seen] ** 2).mean()) < 0.4
 
