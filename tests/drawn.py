@@ -140,6 +140,8 @@ def write_clip(path, canvases, time_s, *, crf=12, codec="libx264", pixels="yuv42
     stream.codec_context.time_base = stream.time_base = tick
     stream.pix_fmt = pixels
     stream.options = {"crf": str(crf), "preset": "veryfast"} if codec == "libx264" else {}
+    if codec in ("mjpeg", "mpeg4"):
+        stream.bit_rate = 20_000_000
     if gop:
         stream.codec_context.gop_size = gop
     for number, (canvas, at) in enumerate(zip(canvases, time_s, strict=True)):
