@@ -15,6 +15,7 @@ _PLACE = np.concatenate([-_ARM[::-1], _ARM])  # of a cut, in arm lengths
 _WIDE = np.arange(-6.0, 6.01, 0.5)  # px, a cut across a bar
 SIDE_CUTS = 24  # cuts across a side of a tag
 _SHARE = np.linspace(0.1, 0.9, SIDE_CUTS)
+RISE = 4  # half pixels to each side of the steepest place that belong to an edge
 _NARROW = np.arange(-3.5, 3.51, 0.5)  # px, a cut across a side; positive is outwards
 
 
@@ -135,11 +136,13 @@ def cut_side(luma, start, end, edge, strength):
                 if slope[s - 2] > slope[peak]:
                     peak = s - 2
         inner = min(max(peak, 1), steps - 2)
-        before, at, after = slope[inner - 1], slope[inner], slope[inner + 1]
-        bend = before - 2 * at + after
-        shift = 0.5 * (before - after) / bend if bend < 0 else 0.0
-        edge[k] = _NARROW[1] + 0.5 * (inner + min(max(shift, -0.5), 0.5))
-        strength[k] = at if peak == inner else 0.0
+        rise, moment = 0.0, 0.0  # the middle of the whole rise: a parabola would lock to pixels
+        for s in range(max(inner - RISE, 0), min(inner + RISE + 1, steps)):
+            weight = max(slope[s], 0.0)
+            rise += weight
+            moment += weight * s
+        edge[k] = _NARROW[1] + 0.5 * moment / max(rise, 1e-9)
+        strength[k] = slope[inner] if peak == inner else 0.0
 
 
 @compiled
