@@ -307,6 +307,11 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(clip, tmp_path):
 
 # --- stopped half way --------------------------------------------------------------------------
 
+def heed_ctrl_c():
+    """A test run in the background of a shell hands down that SIGINT is to be ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture(scope="session")
 def long_clip(ruler_clip, clips):
     """The ruler, held for a long time after the pull."""
@@ -319,7 +324,7 @@ def long_clip(ruler_clip, clips):
 def begin(path):
     """Start tracking in another process; returns once it has begun to write."""
     process = subprocess.Popen([*TRACK, path], text=True, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)
+                               stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c)
     until = time.monotonic() + 60
     while not list(path.parent.glob(".*.partial-*")):
         assert process.poll() is None and time.monotonic() < until
@@ -393,7 +398,7 @@ def test_two_clips_of_one_name_do_not_take_each_others_folder(track, clip, tmp_p
 def test_ctrl_c_in_a_batch_keeps_what_is_done_and_says_so(long_clip, clip, tmp_path):
     shutil.copy(long_clip, tmp_path / "later.mp4")
     process = subprocess.Popen([*TRACK, tmp_path], text=True, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)
+                               stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c)
     until = time.monotonic() + 60
     while not (tmp_path / "clip.rulerlab").exists() or not list(tmp_path.glob(".later*")):
         assert process.poll() is None and time.monotonic() < until

@@ -215,7 +215,7 @@ def test_points_that_are_filled_in_lie_within_their_errors(rigid):
 
 # --- whole clips -------------------------------------------------------------------------------
 
-def check(tracked, point_px, *, rms=0.15, found=0.995, visible=None, careful=0.7):
+def check(tracked, point_px, *, rms=0.15, found=0.995, visible=None, careful=0.6):
     """Found, no swaps, sub-pixel, and honest about it."""
     tracks = tracked.tracks
     visible = np.ones(point_px.shape[:2], bool) if visible is None else visible

@@ -170,18 +170,26 @@ def join_runs(runs):
     return label, patches[:number]
 
 
+FALL = 4  # steps to each side of the steepest place that belong to an edge
+
+
 @compiled
 def _steepest(slope, count, start, edge, weight, k):
-    """Store where the slope along a ray is steepest, to a part of a step, and how steep."""
+    """Store the middle of the steepest fall along a ray, and how steep it is.
+
+    The middle of the whole fall: a parabola through its steepest place locks to pixels.
+    """
     peak = 0
     for s in range(1, count):
         if slope[s] > slope[peak]:
             peak = s
     inner = min(max(peak, 1), count - 2)
-    before, at, after = slope[inner - 1], slope[inner], slope[inner + 1]
-    bend = before - 2 * at + after
-    shift = 0.5 * (before - after) / bend if bend < 0 else 0.0
-    edge[k] = start + STEP * (inner + min(max(shift, -0.5), 0.5))
+    at, fall, moment = slope[inner], 0.0, 0.0
+    for s in range(max(inner - FALL, 0), min(inner + FALL + 1, count)):
+        part = max(slope[s], 0.0)
+        fall += part
+        moment += part * s
+    edge[k] = start + STEP * moment / max(fall, 1e-9)
     weight[k] = min(at, 0.5) if peak == inner and at > 0.12 else 0.0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-USUAL = {"dots": 3.5, "tags": 9.0}  # of clips of known truth at phone bit rates
+USUAL = {"dots": 4.2, "tags": 9.0}  # of clips of known truth at phone bit rates
 FLOOR_PX = 0.03
 MOVES_PX = 0.3
 STAYS = 1.75  # errors that stay with a mark hide from lengths fitted to the same clip
