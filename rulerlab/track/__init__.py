@@ -170,7 +170,9 @@ def _finish(measured, followed, view, height, rig, health) -> tuple[Tracks, floa
     lengths = None
     if followed.kind == "ruler":
         lengths = _lengths(plane, rig, view)
-        _drop_strangers(position, plane, lengths, followed.covariance_px)
+        true = view is not None and view.camera is not None
+        _drop_strangers(position, plane, (0.025 if true else 0.12) * lengths, lengths,
+                        followed.covariance_px)
     few = slice(None, None, 1 + frames // ENOUGH)
     jacobian = _jacobian(position[few], view and view.part(few), height)
     scale = _scale(measured, followed, position, plane, few, jacobian, lengths, view)
@@ -232,11 +234,14 @@ def _lengths(plane: np.ndarray, rig: Rig, view: View | None) -> np.ndarray:
     return np.where(known, np.nanmedian(np.where(known, gap, typical), axis=0), typical)
 
 
-def _drop_strangers(position, plane, lengths, covariance_px) -> None:
-    """Forget sightings that a rigid section can't reach: another thing of the same colour."""
+def _drop_strangers(position, plane, slack, lengths, covariance_px) -> None:
+    """Forget sightings that a rigid section can't reach: another thing of the same colour.
+
+    `slack` (L,) is by how much lengths may vary at least: more where the lens is not corrected.
+    """
     strain = np.abs(np.linalg.norm(np.diff(plane, axis=1), axis=-1) - lengths)
     usual = 1.48 * np.nanmedian(strain, axis=0)
-    bad = strain > np.maximum(8 * usual, 0.025 * lengths)
+    bad = strain > np.maximum(8 * usual, slack)
     left = np.concatenate([np.zeros((len(bad), 1), bool), bad], axis=1)
     right = np.concatenate([bad, np.zeros((len(bad), 1), bool)], axis=1)
     inner = left & right

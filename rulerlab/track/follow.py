@@ -53,7 +53,7 @@ def follow(measured: Measured, rig: Rig, view: View | None) -> Followed:
         sections = _sections_mm(rig, view, number)
     assigned = link_chain(
         plane, colours, start, order, sections=sections, rigid=kind == "ruler",
-        known=view is not None,
+        known=_true_lengths(view),
     )
     followed = _collect(measured, assigned, kind, notes)
     if rig.points is None:
@@ -138,10 +138,15 @@ def _order_blocks(points: np.ndarray, pull: np.ndarray, number: int) -> np.ndarr
     return order[:number]
 
 
+def _true_lengths(view: View | None) -> bool:
+    """Whether lengths in the plane are the same everywhere: not under an uncorrected lens."""
+    return view is not None and view.camera is not None
+
+
 def _sections_mm(rig: Rig, view: View | None, number: int) -> np.ndarray | None:
     """Section lengths from rig.toml, usable when the plane is in mm."""
     lengths = rig.ruler.sections_mm
-    if view is None or len(lengths) != number - 1:
+    if not _true_lengths(view) or len(lengths) != number - 1:
         return None
     return np.array(lengths)
 
@@ -154,7 +159,7 @@ def _best_order(plane, colours, candidates, pull, rig, number, view):
         for count in choices:
             order, cost = order_ruler(
                 plane[t], colours[t], pull, sections=_sections_mm(rig, view, count), count=count,
-                tolerance=0.015 if view is not None else 0.03,
+                tolerance=0.015 if _true_lengths(view) else 0.03,
             )
             cost += 60.0 * (number - count)
             if cost < best[0]:
