@@ -1,5 +1,6 @@
 """The host's side of the shaker: connect, ask, retry, drive, and leave the bench safe."""
 
+import contextlib
 import json
 import os
 import signal
@@ -263,7 +264,7 @@ def serve(board, *, rfc2217):
             writer = type("Writer", (), {"write": lambda _, data: connection.sendall(data)})()
             manager = serial.rfc2217.PortManager(board, writer)
         board.timeout = 0
-        with connection, listener:
+        with connection, listener, contextlib.suppress(ConnectionError):  # the client may hang up
             while True:
                 try:
                     data = connection.recv(4096)
