@@ -54,9 +54,11 @@ class Camera:
             rays = cv2.fisheye.undistortPoints(points, self.camera_matrix, self.distortion)
         else:
             criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 40, 1e-10)
-            rays = cv2.undistortPointsIter(
-                points, self.camera_matrix, self.distortion, None, None, criteria
-            )
+            lens = points, self.camera_matrix, self.distortion
+            if hasattr(cv2, "undistortPointsIter"):  # OpenCV 4
+                rays = cv2.undistortPointsIter(*lens, None, None, criteria)
+            else:
+                rays = cv2.undistortPoints(*lens, criteria=criteria)
         rays = rays.reshape(np.shape(points_px))
         return np.where(np.isfinite(points_px), rays, np.nan)
 
