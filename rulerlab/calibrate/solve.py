@@ -157,8 +157,9 @@ def fit_views(views: tuple[View, ...], size_px: tuple[int, int], model: str) -> 
         if model == lens.FISHEYE:
             focal = max(size_px) / np.pi
             start = lens.matrix(np.array([focal, focal, *(np.array(size_px) - 1) / 2]))
-            flags = (cv2.fisheye.CALIB_RECOMPUTE_EXTRINSIC | cv2.fisheye.CALIB_FIX_SKEW
-                     | cv2.fisheye.CALIB_USE_INTRINSIC_GUESS)
+            names = cv2.fisheye if hasattr(cv2.fisheye, "CALIB_FIX_SKEW") else cv2  # OpenCV 4, 5
+            flags = (names.CALIB_RECOMPUTE_EXTRINSIC | names.CALIB_FIX_SKEW
+                     | names.CALIB_USE_INTRINSIC_GUESS)
             _, k, d, rotations, shifts = cv2.fisheye.calibrate(
                 [p.reshape(-1, 1, 3).astype(float) for p in points],
                 [p.reshape(-1, 1, 2).astype(float) for p in pixels],
