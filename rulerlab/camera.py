@@ -5,7 +5,6 @@ World frame: millimetres, z = 0 is the paper, z points to the camera, x and y sp
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 
 from rulerlab.errors import InputError
+from rulerlab.rig import read_toml
 
 DISTORTION_SIZES = {"standard": (4, 5, 8, 12, 14), "fisheye": (4,)}
 
@@ -100,13 +100,7 @@ class Camera:
 
 def read_camera(path: Path) -> Camera:
     """Read camera.toml. Raises InputError when it is missing or does not hold a camera."""
-    try:
-        with open(path, "rb") as handle:
-            data = tomllib.load(handle)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a TOML file: {error}") from None
+    data = read_toml(path)
     missing = {"image_size_px", "camera_matrix", "distortion"} - set(data)
     if missing:
         raise InputError(f"{path} lacks {', '.join(sorted(missing))}")

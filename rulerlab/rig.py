@@ -93,19 +93,24 @@ NUMBER_LISTS = ("height_mm", "along_mm", "sections_mm", "mass_kg", "stiffness_N_
 POSITIVE = ("tag_size_mm", "grid_mm", "rest_gap_mm", "width_mm")
 
 
+def read_toml(path: Path | str) -> dict[str, Any]:
+    """The tables of a TOML file. Raises InputError when it can't be read or is none."""
+    try:
+        with open(path, "rb") as handle:
+            return tomllib.load(handle)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a TOML file: {error}") from None
+
+
 def read_rig(path: Path | str) -> Rig:
     """Read rig.toml; the camera's calibration is looked for beside it.
 
     Raises InputError, naming the key and the nearest known one, for anything unknown or wrong.
     """
     path = Path(path)
-    try:
-        with open(path, "rb") as handle:
-            data = tomllib.load(handle)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a TOML file: {error}") from None
+    data = read_toml(path)
     try:
         rig = rig_from_dict(data)
     except InputError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from rulerlab.calibrate.lens import names
 from rulerlab.calibrate.solve import Calibrated
 from rulerlab.camera import write_camera
 from rulerlab.errors import InputError
+from rulerlab.rig import read_toml
 
 SCHEMA_VERSION = 1
 
@@ -135,13 +135,7 @@ def board_lines(board: Board) -> list[str]:
 
 def read_board(path: Path) -> Board:
     """The board in the [board] table of a target.toml. Raises InputError."""
-    try:
-        with open(path, "rb") as handle:
-            data = tomllib.load(handle)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a TOML file: {error}") from None
+    data = read_toml(path)
     table = data.get("board")
     if not isinstance(table, dict):
         raise InputError(f"{path} has no [board]: `rulerlab print charuco` writes one")

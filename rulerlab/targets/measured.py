@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from rulerlab import __version__
 from rulerlab.errors import InputError, QualityError
+from rulerlab.rig import read_toml
 from rulerlab.targets.sheet import BAR_MM
 
 SCALE_OFF_MAX = 0.02  # relative: beyond, the printer has fitted the sheet to the page
@@ -51,13 +51,7 @@ def write_target(path: Path, plan: dict[str, Any], bars_mm: tuple[float, float] 
 
 def read_plan(path: Path) -> dict[str, Any]:
     """The plan in the .toml of a sheet. Raises InputError."""
-    try:
-        with open(path, "rb") as handle:
-            data = tomllib.load(handle)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a TOML file: {error}") from None
+    data = read_toml(path)
     if "sheet" not in data:
         raise InputError(f"{path} is not the .toml of a sheet: it has no [sheet]")
     return data.get("plan", {})
