@@ -172,16 +172,15 @@ def features_of(tensor: torch.Tensor, tap: Tap, batch: Batch, pool: Pool) -> np.
 
 def _pooled(tokens: torch.Tensor, mask: torch.Tensor | None, pool: str) -> torch.Tensor:
     """Tokens (b, t, d), those that the mask (b, t) counts, as rows."""
-    if mask is None:
-        mask = torch.ones(tokens.shape[:2], dtype=torch.bool)
-    mask = mask.to(tokens.device)
+    every = torch.ones(tokens.shape[:2], dtype=torch.bool)
+    counted = (every if mask is None else mask).to(tokens.device)
     if pool == "tokens":
-        return tokens[mask]
+        return tokens[counted]
     if pool in ("first", "last"):
-        first = mask.int().argmax(dim=1)
-        last = mask.shape[1] - 1 - mask.flip(1).int().argmax(dim=1)
+        first = counted.int().argmax(dim=1)
+        last = counted.shape[1] - 1 - counted.flip(1).int().argmax(dim=1)
         return tokens[torch.arange(len(tokens)), first if pool == "first" else last]
-    share = mask[..., None] / mask.sum(dim=1).clamp(min=1)[:, None, None]
+    share = counted[..., None] / counted.sum(dim=1).clamp(min=1)[:, None, None]
     return (tokens.float() * share).sum(dim=1)
 
 
