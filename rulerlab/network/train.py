@@ -15,6 +15,7 @@ from torch import nn
 
 from rulerlab.errors import UsageError
 from rulerlab.network.data import DataSet
+from rulerlab.network.kernel import epochs_by_kernel
 from rulerlab.network.mlp import build
 from rulerlab.network.recipe import Recipe
 from rulerlab.network.reference import epochs_by_torch
@@ -44,6 +45,17 @@ def accuracy_percent(model: nn.Module, data: DataSet) -> float:
     return 100.0 * float(np.mean(guess.numpy() == data.test_labels))
 
 
+def method_for(recipe: Recipe, method: str = "auto") -> str:
+    """How a recipe is trained, "kernel" or "torch"; UsageError if `method` can't do it."""
+    if method not in METHODS:
+        raise UsageError(f"method is {method!r}; choose {', '.join(METHODS)}")
+    if method == "auto":
+        return "kernel" if recipe.network == "mlp" else "torch"
+    if method == "kernel" and recipe.network != "mlp":
+        raise UsageError(f"the kernel trains MLPs only, not a {recipe.network}; use auto or torch")
+    return method
+
+
 class _Stopped(Exception):
     """Nobody waits for this network any more."""
 
@@ -61,7 +73,8 @@ class _Crew:
     def train_one(self, recipe: Recipe, data: DataSet, method: str) -> Trained:
         model = build(recipe, data.features.shape[1], data.classes)
         losses: list[float] = []
-        for loss in epochs_by_torch(recipe, data, model):
+        epochs = epochs_by_torch if method == "torch" else epochs_by_kernel
+        for loss in epochs(recipe, data, model):
             losses.append(loss)
             if self.stop.is_set():
                 raise _Stopped
@@ -92,8 +105,8 @@ def train(
     Raises UsageError for a method that can't train a recipe.
     """
     recipes = list(recipes)
-    if method not in METHODS:
-        raise UsageError(f"method is {method!r}; choose {', '.join(METHODS)}")
+    for recipe in recipes:
+        method_for(recipe, method)
     return _side_by_side(recipes, data, method, threads or os.cpu_count() or 1, progress)
 
 
@@ -106,7 +119,8 @@ def _side_by_side(
     torch.set_num_threads(1)
     try:
         with threadpool_limits(1, user_api="blas"):
-            jobs = [pool.submit(crew.train_one, recipe, data, method) for recipe in recipes]
+            jobs = [pool.submit(crew.train_one, recipe, data, method_for(recipe, method))
+                    for recipe in recipes]
             for job in jobs:
                 yield _watched(job, crew, progress)
     finally:
