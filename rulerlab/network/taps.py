@@ -128,7 +128,7 @@ def _watch(model: nn.Module, inputs: Any) -> list[_Seen]:
     return seen
 
 
-def _kind(module: nn.Module) -> str:
+def kind_of(module: nn.Module) -> str:
     """Name of a module's class; an exported program remembers that of the original."""
     named = getattr(module, "type_name", None)
     original = str(named()) if callable(named) else ""
@@ -137,7 +137,7 @@ def _kind(module: nn.Module) -> str:
 
 def _weighs(module: nn.Module) -> bool:
     """Whether it mixes its inputs by weights of its own."""
-    kind = _kind(module)
+    kind = kind_of(module)
     if "Norm" in kind or "Embedding" in kind:
         return False
     return any(weight.ndim > 1 for weight in module.parameters(recurse=False))
@@ -149,12 +149,12 @@ def _blocks(model: nn.Module, seen: list[_Seen]) -> list[_Seen]:
     several = [
         call for call in seen
         if call.module and next(modules[call.module].children(), None) is not None
-        and _kind(modules[call.module]) not in CONTAINERS
+        and kind_of(modules[call.module]) not in CONTAINERS
         and call.received is not None and call.gave is not None
         and any(_weighs(part) for part in modules[call.module].modules())
     ]  # fmt: skip
-    count = Counter(_kind(modules[call.module]) for call in several)
-    chosen = {call.module for call in several if count[_kind(modules[call.module])] > 1}
+    count = Counter(kind_of(modules[call.module]) for call in several)
+    chosen = {call.module for call in several if count[kind_of(modules[call.module])] > 1}
 
     def inside(name: str) -> bool:
         return any(name.startswith(f"{other}.") for other in chosen)
@@ -244,7 +244,7 @@ def find_taps(
         assert tensor is not None
         sizes = [] if tensor.is_nested else list(tensor.shape)
         axis = 1 if sizes[:1] != [samples] and sizes[1:2] == [samples] else 0
-        spatial = any(_kind(part) in CONVOLUTIONS for part in modules[call.module].modules())
+        spatial = any(kind_of(part) in CONVOLUTIONS for part in modules[call.module].modules())
         name = _name(call, side, seen)
         taps.append(Tap(call.module, side, call.call, axis, spatial, name))
     if len(taps) < 2:
