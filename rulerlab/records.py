@@ -212,3 +212,59 @@ class LoadCurve:
             "linear": float((np.abs(c) < 0.06).mean()),
             "convex": float((c >= 0.06).mean()),
         }
+
+
+BOUNDS = ("", "upper", "lower", "ridge")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One fitted quantity: what it is, how well it is known, or only how it is bounded."""
+
+    value: float
+    sigma: float  # one standard deviation; inf where the data do not determine it
+    low95: float
+    high95: float
+    unit: str  # "N", "N s/m", "1", ...
+    bound: str = ""  # "upper"/"lower": only that limit holds; "ridge": only with another one
+
+    def __post_init__(self):
+        if self.bound not in BOUNDS:
+            raise ValueError(f"bound is {self.bound!r}, expected one of {BOUNDS}")
+        if not self.low95 <= self.high95:
+            raise ValueError(f"interval runs from {self.low95} to {self.high95}")
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A law of friction and noise fitted to a motion, with the evidence for and against it.
+
+    `valid` is False, and `message` says why, when no law explains the motion.
+    """
+
+    law: str  # "none", "viscous", "coulomb", "coulomb+viscous", "stribeck", "cannot tell", ...
+    parameters: dict[str, Parameter]
+    valid: bool
+    message: str
+    correlation: np.ndarray | None = None  # (P, P) in the order of `parameters`
+    samples: np.ndarray | None = None  # (S, P) draws from the posterior
+    chi2: float = float("nan")
+    degrees_of_freedom: float = float("nan")
+    criterion: dict[str, float] = field(default_factory=dict)  # per law, above the best one
+    tests: dict[str, float] = field(default_factory=dict)  # p-value of each test of the residuals
+
+    def __post_init__(self):
+        count = len(self.parameters)
+        if self.correlation is not None:
+            _expect("correlation", self.correlation, (count, count))
+        if self.samples is not None:
+            _expect("samples", self.samples, (len(self.samples), count))
+
+    def __getitem__(self, name: str) -> Parameter:
+        """The parameter of this name.
+
+        Raises KeyError naming the fitted ones if it is not among them.
+        """
+        if name not in self.parameters:
+            raise KeyError(f"{name!r} was not fitted; fitted: {', '.join(self.parameters)}")
+        return self.parameters[name]
