@@ -86,12 +86,12 @@ def chain(rows, columns, out: str, force: bool, as_json: bool, **options) -> Non
              "column_values": columns[1]}  # fmt: skip
     grid = phase.PhaseGrid(ChainModel(**parts), **names, **options)
     folder = _folder(out, "phase.csv", force)
-    diagram = _watched(grid, folder / "phase.partial.npz")
-    phase.write(diagram, folder / "phase.csv")
+    runs = _watched(grid, folder / "phase.partial.npz")
+    phase.write(runs, folder / "phase.csv")
     from rulerlab.chain.figures import write_phase
 
-    write_phase(diagram, folder / "phase.svg")
-    _say(diagram, folder, as_json)
+    write_phase(runs.diagram, folder / "phase.svg")
+    _say(runs, folder, as_json)
 
 
 def _watched(grid, partial):
@@ -107,13 +107,13 @@ def _watched(grid, partial):
                              progress=lambda share: bar.update(round(1000 * share) - bar.pos))
 
 
-def _say(diagram, folder, as_json: bool) -> None:
+def _say(runs, folder, as_json: bool) -> None:
     """c of every cell, or everything as one object."""
     import json
 
     import numpy as np
 
-    grid = diagram.grid
+    grid, diagram = runs.grid, runs.diagram
     line = [None if np.isnan(x) else float(x) for x in diagram.zero_line()]
     if as_json:
         click.echo(json.dumps({
@@ -121,7 +121,7 @@ def _say(diagram, folder, as_json: bool) -> None:
             "column": grid.column, "column_values": grid.column_values, "tier": grid.tier,
             "repeats": grid.repeats, "seed": grid.seed, "c": diagram.c.tolist(),
             "c_sigma": diagram.c_sigma.tolist(), "v": diagram.v.tolist(),
-            "extensions": diagram.extensions.tolist(), "zero_line": line, "folder": str(folder),
+            "extensions": runs.extensions.tolist(), "zero_line": line, "folder": str(folder),
         }))  # fmt: skip
         return
     if len(grid.column_values) <= 12 and len(grid.row_values) <= 24:
