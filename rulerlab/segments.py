@@ -137,8 +137,8 @@ def load_curve(
     held = pull.held
     if at_s is not None:
         held = slice(*(int(np.argmin(np.abs(motion.time_s - at_s))) + k for k in (0, 1)))
-    rest_x, rest_covariance, rest_shared = _still(motion, pull.rest)
-    end_x, end_covariance, end_shared = _still(motion, held)
+    rest_x, rest_covariance, rest_shared = mean_place(motion, pull.rest)
+    end_x, end_covariance, end_shared = mean_place(motion, held)
     covariance = rest_covariance + end_covariance
     if rest_shared is not None and end_shared is not None:
         covariance = covariance + (end_shared - rest_shared) @ (end_shared - rest_shared).T
@@ -151,7 +151,7 @@ def load_curve(
     )
 
 
-def _still(motion: Motion, frames: slice):
+def mean_place(motion: Motion, frames: slice):
     """Mean positions along the pull in some frames, their covariance and shared patterns.
 
     The mean of many frames is not much better than one of them: what compression does to a
