@@ -49,14 +49,14 @@ def read_conditions(path: Path) -> Conditions:
         raise InputError(f"{path} lists {len(lines) - 1} runs; a diagram needs at least two")
     names, columns = lines[0][1:], list(zip(*lines[1:], strict=True))
     (row, row_values), (column, column_values) = (
-        _numbered(name.strip(), [cell.strip() for cell in cells])
+        numbered(name.strip(), [cell.strip() for cell in cells])
         for name, cells in zip(names, columns[1:], strict=True)
     )
     folders = tuple(Path(path).parent / name.strip() for name in columns[0])
     return Conditions(row, column, folders, row_values, column_values)
 
 
-def _numbered(name: str, cells: Sequence[str]) -> tuple[str, np.ndarray]:
+def numbered(name: str, cells: Sequence[str]) -> tuple[str, np.ndarray]:
     """The values of a condition; words are counted in their order and explained in the name."""
     try:
         values = np.array([float(cell) for cell in cells])
@@ -76,14 +76,12 @@ def shaking_g(folder: Path) -> float:
     InputError when there is none.
     """
     info = read_run_json(folder)
-    video = Path(info["inputs"][0]["path"])
-    for place in (video.parent, Path(folder).parent):
-        log = place / "acceleration_film.csv"
-        if log.exists():
-            break
-    else:
-        raise InputError(f"{folder}: no acceleration_film.csv beside {video.name}; was it made by "
-                         "rulerlab record? Else give --table run,ROW,COLUMN")
+    places = [Path(file["path"]).parent for file in info.get("inputs", [])[:1]]
+    logs = [place / "acceleration_film.csv" for place in (*places, Path(folder).parent)]
+    log = next((log for log in logs if log.exists()), None)
+    if log is None:
+        raise InputError(f"{folder}: no acceleration_film.csv beside its video; was it made by "
+                         "rulerlab record? Else give --table runs.csv with run,ROW,COLUMN")
     try:
         time_s, *axes = np.loadtxt(log, delimiter=",", skiprows=1, ndmin=2).T
     except ValueError as error:
