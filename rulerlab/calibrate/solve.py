@@ -161,8 +161,8 @@ def fit_views(views: tuple[View, ...], size_px: tuple[int, int], model: str) -> 
             flags = (names.CALIB_RECOMPUTE_EXTRINSIC | names.CALIB_FIX_SKEW
                      | names.CALIB_USE_INTRINSIC_GUESS)
             _, k, d, rotations, shifts = cv2.fisheye.calibrate(
-                [p.reshape(-1, 1, 3).astype(float) for p in points],
-                [p.reshape(-1, 1, 2).astype(float) for p in pixels],
+                [p[None].astype(float) for p in points],  # OpenCV 5.0 takes rows only
+                [p[None].astype(float) for p in pixels],
                 size_px, start, np.zeros((4, 1)), flags=flags, criteria=stop,
             )
         else:
