@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ class Reference:
     tags_mm: dict[int, tuple[float, float]] = field(default_factory=dict)
     tag_size_mm: float | None = None
     grid_mm: float | None = None
+    target: str | None = None  # .toml of a printed sheet, whose bars were measured; existing path
+    scale_sigma: float = 0.0  # relative error that all these lengths share
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ CHOICES = {
     "marks.on": ("points", "sections"),
 }
 NUMBER_LISTS = ("height_mm", "along_mm", "sections_mm", "mass_kg", "stiffness_N_per_m")
-POSITIVE = ("tag_size_mm", "grid_mm", "rest_gap_mm", "width_mm")
+POSITIVE = ("tag_size_mm", "grid_mm", "rest_gap_mm", "width_mm", "scale_sigma")
 
 
 def read_toml(path: Path | str) -> dict[str, Any]:
@@ -119,8 +121,32 @@ def read_rig(path: Path | str) -> Rig:
         camera = path.parent / rig.camera.calibration
         if not camera.is_file():
             raise InputError(f"{path}: camera.calibration: {camera} does not exist")
-        rig = Rig(**{**_shallow(rig), "camera": CameraOfRig(str(camera))})
+        rig = replace(rig, camera=CameraOfRig(str(camera)))
+    if rig.reference.target:
+        sheet = path.parent / rig.reference.target
+        try:
+            rig = replace(rig, reference=_printed(rig.reference, sheet))
+            _check_sizes(rig)
+        except InputError as error:
+            raise InputError(f"{path}: reference.target: {error}") from None
     return rig
+
+
+def _printed(reference: Reference, sheet: Path) -> Reference:
+    """The reference with the sizes, and their error, of a sheet that `rulerlab print` measured."""
+    data = read_toml(sheet)
+    printed, sizes = data.get("printed"), data.get("reference", {})
+    if not isinstance(printed, dict) or "scale_sigma" not in printed:
+        raise InputError(
+            f"{sheet} has no [printed]: measure the bars of the sheet, then "
+            f"rulerlab print --target {sheet} --measured X Y"
+        )
+    found = {
+        key: _value(f"reference.{key}", sizes[key])
+        for key in ("crosses_mm", "tag_size_mm") if key in sizes and not getattr(reference, key)
+    }
+    sigma = reference.scale_sigma or _value("reference.scale_sigma", printed["scale_sigma"])
+    return replace(reference, target=str(sheet), scale_sigma=sigma, **found)
 
 
 def rig_from_dict(data: dict[str, Any]) -> Rig:
@@ -132,10 +158,6 @@ def rig_from_dict(data: dict[str, Any]) -> Rig:
     rig = Rig(**values)
     _check_sizes(rig)
     return rig
-
-
-def _shallow(rig: Rig) -> dict[str, Any]:
-    return {f.name: getattr(rig, f.name) for f in fields(rig)}
 
 
 def _check_keys(data: dict[str, Any], known: list[str], table: str) -> None:

@@ -27,7 +27,7 @@ def bent(tmp_path_factory):
 def test_with_its_calibration_lengths_are_true(bent):
     tracked = track(Recording(bent), read_rig(bent.with_suffix(".rig.toml")))
     truth = np.load(bent.with_suffix(".truth.npz"))
-    position, _ = to_plane(tracked)
+    position, _, _ = to_plane(tracked)
     error = np.diff(position[..., 0], axis=1) - truth["extension_x_mm"]
     assert np.sqrt(np.nanmean(error**2)) < 0.25
 

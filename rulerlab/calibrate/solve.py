@@ -161,8 +161,8 @@ def fit_views(views: tuple[View, ...], size_px: tuple[int, int], model: str) -> 
             flags = (names.CALIB_RECOMPUTE_EXTRINSIC | names.CALIB_FIX_SKEW
                      | names.CALIB_USE_INTRINSIC_GUESS)
             _, k, d, rotations, shifts = cv2.fisheye.calibrate(
-                [p.reshape(-1, 1, 3).astype(float) for p in points],
-                [p.reshape(-1, 1, 2).astype(float) for p in pixels],
+                [p[None].astype(float) for p in points],  # OpenCV 5.0 takes rows only
+                [p[None].astype(float) for p in pixels],
                 size_px, start, np.zeros((4, 1)), flags=flags, criteria=stop,
             )
         else:
@@ -198,7 +198,7 @@ def held(camera: Camera, view: View) -> Fit:
     )
     if not found:
         raise QualityError(f"{view.name}: no pose of the board explains its corners")
-    model = _model_of(camera)
+    model = lens.model_of(camera)
     fit = Fit(
         model, lens.pack(camera.camera_matrix, camera.distortion)[: len(lens.names(model))],
         np.concatenate([np.ravel(rotation), np.ravel(shift)])[None], (view,),
@@ -213,9 +213,3 @@ def held(camera: Camera, view: View) -> Fit:
         if np.abs(step).max() < 1e-9:
             break
     return fit
-
-
-def _model_of(camera: Camera) -> str:
-    if camera.model == "fisheye":
-        return lens.FISHEYE
-    return lens.RATIONAL if len(camera.distortion) >= 8 else lens.STANDARD

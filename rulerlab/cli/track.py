@@ -124,14 +124,13 @@ def _track_one(
 
 
 def _write(folder, recording, rig, tracked, at_s, no_video) -> dict[str, Any]:
-    import numpy as np
 
     from rulerlab import segments, store
     from rulerlab.report import write_report
 
     tracks = tracked.tracks
-    position_mm, covariance_mm = segments.to_plane(tracked)
-    sigma_mm = np.sqrt(np.diagonal(covariance_mm, axis1=-2, axis2=-1))
+    position_mm, covariance_mm, shared_mm = segments.to_plane(tracked)
+    sigma_mm = segments.total_sigma(covariance_mm, shared_mm)
     motion = segments.motion_of(tracked)
     in_mm = motion.unit == "mm"
     store.write_tracks_csv(folder / "tracks.csv", tracks, *(

@@ -19,6 +19,7 @@ from rulerlab.track.health import time_gaps
 from rulerlab.track.measure import Measured, Progress, measure, references
 from rulerlab.track.register import BLOCK, View, register
 from rulerlab.track.scale import view_from_sections
+from rulerlab.track.shared import with_lens_errors, with_scale_error
 from rulerlab.track.uncertainty import FLOOR_PX, USUAL, moving_share, rail_scale, strain_scale
 from rulerlab.video import Recording
 
@@ -79,7 +80,9 @@ def _view(measured: Measured, rig: Rig, camera: Camera | None) -> tuple[View | N
     found = references(measured, rig)
     if found is None:
         return None, warnings
-    view = register(*found, camera)
+    view = with_lens_errors(register(*found, camera), found[2])
+    if rig.reference.scale_sigma:
+        view = with_scale_error(view, rig.reference.scale_sigma)
     if view.residual_px > 1.0:
         warnings.append(
             f"the references miss their places by {view.residual_px:.1f} px: "

@@ -1,0 +1,1 @@
+"""Ruler, chain and network on one scale: which of them share their load alike."""
