@@ -1,15 +1,19 @@
-"""`rulerlab phase`: maps of the regimes; `phase chain` simulates them."""
+"""`rulerlab phase`: maps of the regimes, of chains, networks and rulers."""
 
 from __future__ import annotations
 
 import click
 
 from rulerlab.cli._phase_measured import measured
+from rulerlab.cli._phase_network import network
 
 
 @click.group()
 def command() -> None:
     """Map how the load is shared over a grid of two parameters."""
+
+
+command.add_command(network)
 
 
 def result_folder(out: str, result: str, force: bool):
