@@ -1,8 +1,8 @@
 """From possible sticks to a chain: the path through the hinges that the picture bears out best.
 
 A chain visits no hinge twice. Its sections are full ones but for the first and the last but one
-(which may be halves) and the last (any length: it lies in the hand). It folds to and fro, and no
-edge in the picture belongs to two of its sticks.
+(which may be halves) and the last (any length: it lies in the hand). It folds to and fro, its
+sticks seldom cross, and no edge in the picture speaks for two of them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from rulerlab.track.sticks.links import Links
 
 COST = 0.12  # what a stick must be borne out by, at least, to be worth having
 SAME_TURN = 0.35  # cost of two turns the same way, in well-seen sticks
+CROSSING = 0.3  # cost of a stick that crosses an earlier one
 LENGTH_SLACK = 0.03  # neighbouring full sections are as long as one another within this
-BEAM = 400  # chains kept while searching
+UNEQUAL = (0.1, 1.0)  # cost at that difference, and at the most
+BEAM = 150  # chains kept while searching
 LONGEST = 40  # sections
 
 
@@ -27,17 +29,19 @@ class Path:
     hinges: tuple[int, ...]
     sticks: tuple[int, ...]
     score: float
+    turn: float = 0.0  # which way the last joint turns
 
 
 def best_paths(links: Links, *, most: int = 5) -> list[Path]:
     """The best chains, the best one first."""
+    costs = _Costs(links)
     at_hinge: dict[int, list[tuple[int, int]]] = {}
-    for k, (a, b) in enumerate(links.ends):
-        at_hinge.setdefault(int(a), []).append((k, int(b)))
-        at_hinge.setdefault(int(b), []).append((k, int(a)))
-    full, half = links.is_full, links.is_half
+    for k, (a, b) in enumerate(links.ends.tolist()):
+        at_hinge.setdefault(a, []).append((k, b))
+        at_hinge.setdefault(b, []).append((k, a))
+    full, half = links.is_full.tolist(), links.is_half.tolist()
     beam = [
-        Path((one, other), (k,), _gain(links, k, ()))
+        Path((one, other), (k,), costs.gain(k, ()))
         for k, ends in enumerate(links.ends.tolist()) if full[k] or half[k]
         for one, other in (ends, ends[::-1])
     ]
@@ -47,52 +51,79 @@ def best_paths(links: Links, *, most: int = 5) -> list[Path]:
         grown: list[Path] = []
         for path in beam:
             last = path.sticks[-1]
+            may_go_on = full[last] or len(path.sticks) == 1
             for k, there in at_hinge[path.hinges[-1]]:
                 if there in path.hinges:
                     continue
-                longer = Path((*path.hinges, there), (*path.sticks, k), path.score
-                              + _gain(links, k, path.sticks) - _joint_cost(links, path, k, there))
-                may_go_on = full[last] or len(path.sticks) == 1
+                longer = costs.longer(path, k, there)
                 if may_go_on and full[k] or full[last] and half[k]:
                     grown.append(longer)
                 else:
                     finished.append(longer)
-        beam = _distinct(grown)[:BEAM]
+        beam = _distinct(grown)
         if not beam:
             break
     return sorted(finished, key=lambda path: -path.score)[:most]
 
 
-def _gain(links: Links, k: int, before: tuple[int, ...]) -> float:
-    """What stick k adds: its evidence without what the sticks before it explain already."""
-    known = max((links.shared[k, other] for other in before), default=0.0)
-    worth = links.worth[k] - max(links.worth[k], 0.0) * known
-    return float((worth - COST) * min(links.length[k], 1.0))
+class _Costs:
+    """What each stick adds to a chain, from tables made once."""
+
+    def __init__(self, links: Links):
+        self.worth = links.worth.tolist()
+        self.size = np.minimum(links.length, 1.0).tolist()
+        self.hinge = [complex(*place) for place in links.hinge]
+        self.samples = [max(int(count), 1) for count in links.evidence.sum(1)]
+        packed = np.packbits(links.known, axis=-1)
+        self.known = [[int.from_bytes(bits.tobytes(), "big") for bits in row] for row in packed]
+        self.crossing = _crossings(links).tolist()
+        ratio = np.log(links.length[:, None] / links.length[None]) / LENGTH_SLACK
+        both = links.is_full[:, None] & links.is_full[None]
+        self.unequal = np.where(both, np.minimum(UNEQUAL[0] * ratio**2, UNEQUAL[1]), 0.0).tolist()
+
+    def gain(self, k: int, before: tuple[int, ...]) -> float:
+        """The evidence for stick k without what the sticks before it explain already."""
+        worth = self.worth[k]
+        if before and worth > 0:
+            known, row = 0, self.known[k]
+            for other in before:
+                known |= row[other]
+            worth *= 1 - known.bit_count() / self.samples[k]
+        return (worth - COST) * self.size[k]
+
+    def longer(self, path: Path, k: int, there: int) -> Path:
+        """The path with stick k, less what speaks against k coming next."""
+        before, here = self.hinge[path.hinges[-2]], self.hinge[path.hinges[-1]]
+        turn = ((here - before).conjugate() * (self.hinge[there] - here)).imag
+        cost = self.unequal[k][path.sticks[-1]] + SAME_TURN * (turn * path.turn > 0)
+        row = self.crossing[k]
+        cost += CROSSING * sum(row[other] for other in path.sticks)
+        return Path((*path.hinges, there), (*path.sticks, k),
+                    path.score + self.gain(k, path.sticks) - cost, turn)
 
 
-def _joint_cost(links: Links, path: Path, k: int, there: int) -> float:
-    """What speaks against stick k following the path: a turn like the last one, another length."""
-    cost = 0.0
-    if len(path.hinges) > 2:
-        a, b, c = links.hinge[list(path.hinges[-3:])]
-        turns = _cross(b - a, c - b), _cross(c - b, links.hinge[there] - c)
-        cost += SAME_TURN * (turns[0] * turns[1] > 0)
-    if links.is_full[k] and links.is_full[path.sticks[-1]]:
-        ratio = np.log(links.length[k] / links.length[path.sticks[-1]])
-        cost += 0.1 * min((ratio / LENGTH_SLACK) ** 2, 10.0)
-    return float(cost)
+def _crossings(links: Links) -> np.ndarray:
+    """Which sticks cross which, (K, K); those that share a hinge do not."""
+    first, second = links.hinge[links.ends[:, 0]], links.hinge[links.ends[:, 1]]
 
+    def side(point: np.ndarray) -> np.ndarray:
+        """On which side of every stick (rows) each point (columns) lies."""
+        way, away = (second - first)[:, None], point[None] - first[:, None]
+        return way[..., 0] * away[..., 1] - way[..., 1] * away[..., 0] > 0
 
-def _cross(one: np.ndarray, other: np.ndarray) -> float:
-    return float(one[0] * other[1] - one[1] * other[0])
+    apart = side(first) != side(second)
+    shared = (links.ends[:, None, :, None] == links.ends[None, :, None, :]).any((2, 3))
+    return apart & apart.T & ~shared
 
 
 def _distinct(paths: list[Path]) -> list[Path]:
-    """Of chains through the same hinges that end alike, the best; in the order of their scores."""
+    """The best chains; of those through the same hinges that end alike only one."""
     seen, kept = set(), []
     for path in sorted(paths, key=lambda path: -path.score):
         state = (frozenset(path.hinges), path.hinges[-2:])
         if state not in seen:
             seen.add(state)
             kept.append(path)
+            if len(kept) == BEAM:
+                break
     return kept

@@ -15,6 +15,7 @@ HALF = (0.40, 0.58)  # of a full section
 LAST = (0.25, 1.7)  # of a full section: what shows of the section in the hand
 MERGE = 0.5  # widths within which two ends are one hinge
 COVERED = 0.8  # share of a stick that has the colour of sticks, at least
+SPEAKS = 0.15  # an edge sample above this speaks for the stick
 SAME_EDGE = 0.2  # widths within which two edges are one
 SAME_WAY = np.cos(np.radians(7))
 
@@ -27,7 +28,8 @@ class Links:
     ends: np.ndarray  # (K, 2) numbers of the two hinges of each stick
     worth: np.ndarray  # (K,) how well the picture bears it out, up to 1
     length: np.ndarray  # (K,) in full sections
-    shared: np.ndarray  # (K, K) share of the first stick's evidence that the second explains too
+    evidence: np.ndarray  # (K, M) bool: samples on its edges that speak for each stick
+    known: np.ndarray  # (K, K, M) bool: those of the first that speak for the second as well
     full_px: float  # a full section between its hinges
 
     @property
@@ -94,8 +96,9 @@ def link(sight: Sight, found: Candidates, full: float, over: float) -> Links:
     good &= (length > LAST[0]) & (length < LAST[1])
     good = _best_of_each(ends, np.where(good, seen.edges, -np.inf))
     seen = Support(seen.cover[good], seen.edges[good], seen.seen[good], seen.place[good])
-    shared = _shared(seen, start[good], end[good], sight.width)
-    return Links(hinge, ends[good], seen.edges, length[good], shared, size)
+    evidence = seen.seen.reshape(len(good), -1) > SPEAKS
+    known = _known(seen, start[good], end[good], sight.width) & evidence[:, None]
+    return Links(hinge, ends[good], seen.edges, length[good], evidence, known, size)
 
 
 def _merge(ends: np.ndarray, weight: np.ndarray, near: float) -> tuple[np.ndarray, np.ndarray]:
@@ -126,23 +129,20 @@ def _best_of_each(ends: np.ndarray, worth: np.ndarray) -> np.ndarray:
     return np.array(sorted(best.values()), int)
 
 
-def _shared(seen: Support, start: np.ndarray, end: np.ndarray, width: float) -> np.ndarray:
-    """Share of each stick's evidence (rows) that also speaks for each other stick (columns)."""
-    count = len(start)
+def _known(seen: Support, start: np.ndarray, end: np.ndarray, width: float) -> np.ndarray:
+    """Which edge samples of each stick (rows) lie on the edges of each other stick (columns)."""
+    count, samples = len(start), 2 * SAMPLES
     way = end - start
     length = np.maximum(np.linalg.norm(way, axis=1), 1e-9)
     unit = way / length[:, None]
     normal = np.c_[-unit[:, 1], unit[:, 0]]
-    for_it = np.maximum(seen.seen, 0).reshape(count, 2 * SAMPLES)
-    total = np.maximum(for_it.sum(1), 1e-9)
-    place = seen.place.reshape(count, 2 * SAMPLES, 2)
-    shared = np.zeros((count, count))
+    place = seen.place.reshape(count, samples, 2)
+    known = np.zeros((count, count, samples), bool)
     for other in range(count):
         like = np.flatnonzero(np.abs(unit @ unit[other]) > SAME_WAY)
         away = place[like] - start[other]
         along, aside = away @ unit[other], np.abs(away @ normal[other])
         same = np.abs(aside - 0.5 * width) < SAME_EDGE * width
         same &= (along > -0.5 * width) & (along < length[other] + 0.5 * width)
-        shared[like, other] = (for_it[like] * same).sum(1) / total[like]
-    np.fill_diagonal(shared, 1.0)
-    return shared
+        known[like, other] = same
+    return known
