@@ -106,6 +106,12 @@ def read_toml(path: Path | str) -> dict[str, Any]:
         raise InputError(f"{path} is not a TOML file: {error}") from None
 
 
+def rig_beside(video: Path) -> Path | None:
+    """VIDEO.rig.toml or rig.toml in the folder of a video; None without either."""
+    beside = [video.with_name(video.stem + ".rig.toml"), video.with_name("rig.toml")]
+    return next((path for path in beside if path.is_file()), None)
+
+
 def read_rig(path: Path | str) -> Rig:
     """Read rig.toml; the camera's calibration is looked for beside it.
 

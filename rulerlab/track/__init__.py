@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from rulerlab.camera import Camera, read_camera
+from rulerlab.camera import Camera
 from rulerlab.errors import InputError
 from rulerlab.records import DETECTED, LOST, PREDICTED, Tracks
 from rulerlab.rig import Rig
 from rulerlab.track.follow import Followed, follow
 from rulerlab.track.gaps import fill_gaps
 from rulerlab.track.health import time_gaps
+from rulerlab.track.lens import camera_of, lens_warnings
 from rulerlab.track.measure import Measured, Progress, measure, references
 from rulerlab.track.register import BLOCK, View, register
 from rulerlab.track.scale import view_from_sections
@@ -53,9 +54,7 @@ def track(recording: Recording, rig: Rig, *, progress: Progress | None = None) -
         raise InputError(
             "bare sticks (marks.kind = 'none') can't be tracked yet: put dots or tags on the rig"
         )
-    camera = None
-    if rig.camera.calibration:
-        camera = read_camera(rig.camera.calibration).scaled_to(recording.width, recording.height)
+    camera, doubts = camera_of(recording, rig)
     measured = measure(recording, rig, progress)
     if len(measured.time_s) < 2:
         raise InputError(f"{recording.path} has one frame: a motion needs at least two")
@@ -68,11 +67,12 @@ def track(recording: Recording, rig: Rig, *, progress: Progress | None = None) -
     height = _heights(rig, followed.sharp.shape[1])
     health = _health(recording, measured, followed)
     tracks, scale = _finish(measured, followed, view, height, rig, health)
+    doubts += lens_warnings(recording.latest.luma, view, rig, tracks.position_px[-1], height)
     health["seconds"] = round(time.perf_counter() - began, 3)
     health["frames_per_s"] = round(len(tracks.time_s) / (time.perf_counter() - began), 1)
     health["error_scale"] = round(scale, 2)
     return Tracked(tracks, view, height, followed.kind, measured.marks, followed.notes,
-                   warnings + recording.problems, health)
+                   warnings + doubts + recording.problems, health)
 
 
 def _view(measured: Measured, rig: Rig, camera: Camera | None) -> tuple[View | None, list[str]]:
