@@ -18,7 +18,9 @@ DOORS = {
     "numba": {"track", "chain", "network"},
     "torch": {"network"},
     "serial": {"shaker"},
-    "matplotlib": {"calibrate", "targets", "chain", "shaker", "plots", "report"},
+    "matplotlib": {
+        "calibrate", "targets", "chain", "network", "compare", "shaker", "plots", "report",
+    },
 }
 HEAVY = ["cv2", "av", "scipy", "numba", "matplotlib", "torch", "serial", "pandas"]
 SOURCES = sorted(PACKAGE.rglob("*.py"))
