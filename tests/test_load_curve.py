@@ -15,6 +15,15 @@ from rulerlab.network.separation import MEASURES, data_separation
 CLASSES, SAMPLES = 4, 150
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """More threads than free processors make torch wait for itself."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def samples(*shape, seed=0):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, CLASSES, SAMPLES)
