@@ -1,8 +1,9 @@
 """A whole MLP in one compiled loop: forward, backward and optimiser on BLAS, without torch.
 
 A batch goes through each layer in blocks of samples that stay in the cache from BatchNorm through
-LeakyReLU and dropout to the next product. BatchNorm of the input is folded into the first layer. A bias in front of BatchNorm changes nothing and gets no slope; it is
-counted in the running mean only.
+LeakyReLU and dropout to the next product. BatchNorm of the input is folded into the first layer. A
+bias in front of BatchNorm changes nothing and gets no slope; it is counted in the running mean
+only.
 
 numba keeps machine code by the date of this file: after a change in `tiles`, `descent` or `chance`
 touch it.
@@ -24,6 +25,7 @@ from rulerlab.network.data import DataSet
 from rulerlab.network.mlp import MLP
 from rulerlab.network.recipe import Recipe
 from rulerlab.network.steps import batch_ends, epoch_order
+
 SMALL_PRODUCT, IN_CACHE = 1_000_000, 16_384
 
 
