@@ -1,0 +1,1 @@
+"""Friction and noise of a bench or a pendulum from its motion."""
