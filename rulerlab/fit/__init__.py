@@ -1,1 +1,1 @@
-"""Friction and noise of a bench or a pendulum from its motion."""
+"""Friction and noise from a motion or a load curve, and how well they are known."""
