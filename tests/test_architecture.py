@@ -19,7 +19,8 @@ DOORS = {
     "torch": {"network"},
     "serial": {"shaker"},
     "matplotlib": {
-        "calibrate", "targets", "chain", "network", "compare", "shaker", "plots", "report",
+        "calibrate", "targets", "chain", "network", "fit", "compare", "shaker", "plots",
+        "report",
     },
 }
 HEAVY = ["cv2", "av", "scipy", "numba", "matplotlib", "torch", "serial", "pandas"]
