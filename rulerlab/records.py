@@ -309,6 +309,7 @@ class FitResult:
     degrees_of_freedom: float = float("nan")
     criterion: dict[str, float] = field(default_factory=dict)  # per law, above the best one
     tests: dict[str, float] = field(default_factory=dict)  # p-value of each test of the residuals
+    noise_band_hz: tuple[float, float] | None = None  # over which the noise is an rms
 
     def __post_init__(self):
         count = len(self.parameters)

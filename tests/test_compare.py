@@ -5,9 +5,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 from rulerlab.compare.measured import Conditions, diagram_of, read_conditions, trend
-from rulerlab.compare.networks import Setting, neighbours
+from rulerlab.compare.networks import neighbours
 from rulerlab.compare.scale import distance, on_one_scale
 from rulerlab.errors import InputError, QualityError, UsageError
+from rulerlab.network.atlas import PhaseTable
 from rulerlab.records import LoadCurve
 
 
@@ -89,38 +90,39 @@ def test_exact_curves_that_differ_are_not_called_alike():
 
 # --- networks ----------------------------------------------------------------------------------
 
-def settings_of(rng, *, seeds=5, scatter=0.15):
+def cells_of(rng, *, seeds=5, scatter=0.15):
     """Three settings from concave to convex, each with networks that scatter."""
     shapes = {0.0: CONCAVE, 0.1: np.full(7, 2.2), 0.2: CONCAVE[::-1]}
-    return [
-        Setting("made up", "dropout", value, 0.0, 90.0, tuple(
-            curve_of(shape + scatter * rng.standard_normal(7), source="network")
-            for _ in range(seeds)))
-        for value, shape in shapes.items()
-    ]
+    value = np.repeat(list(shapes), seeds)
+    loads = np.repeat(list(shapes.values()), seeds, axis=0)
+    loads = loads + scatter * rng.standard_normal(loads.shape)
+    remaining = np.array([curve_of(load).remaining for load in loads])
+    full = np.ones(len(value))
+    return list(PhaseTable(np.full(len(value), "dropout"), value, 0 * full, 90 * full, 0 * full,
+                           0 * full, remaining).cells())
 
 
 def test_a_network_of_a_setting_is_accepted_by_it_as_often_as_promised():
     rng, accepted, wrong = np.random.default_rng(9), 0, 0
     for _ in range(200):
-        settings = settings_of(rng, seeds=8)
+        cells = cells_of(rng, seeds=8)
         one_more = curve_of(CONCAVE + 0.15 * rng.standard_normal(7), source="network")
-        first, *others = neighbours(one_more, settings)
-        accepted += first.setting.value == 0.0 and first.accepted
+        first, *others = neighbours(one_more, cells)
+        accepted += first.cell.value == 0.0 and first.accepted
         wrong += any(other.accepted for other in others)
     assert 170 <= accepted <= 200 and wrong == 0
 
 
 def test_a_curve_like_no_network_is_accepted_by_none():
     odd = curve_of([5.0, 0.1, 0.1, 5.0, 0.1, 0.1, 5.0], sigma=0.05, source="ruler")
-    assert not any(found.accepted for found in neighbours(odd, settings_of(
+    assert not any(found.accepted for found in neighbours(odd, cells_of(
         np.random.default_rng(1))))
 
 
 def test_a_ruler_of_fewer_folds_is_compared_at_its_own_depth():
     few = on_one_scale(curve_of(CONCAVE), 4)
-    first = neighbours(few, settings_of(np.random.default_rng(1)))[0]
-    assert first.setting.value == 0.0 and first.distance.degrees_of_freedom == 3
+    first = neighbours(few, cells_of(np.random.default_rng(1)))[0]
+    assert first.cell.value == 0.0 and first.distance.degrees_of_freedom == 3
 
 
 # --- measured diagrams -------------------------------------------------------------------------

@@ -85,6 +85,8 @@ def calibrate_camera(
                 fit, dropped, corners = other
     refuse_too_few(fit.views, {**found.dropped, **dropped})
     spread = parameter_spread(fit)
+    if spread.shift.any():
+        fit = with_best_poses(replace(fit, parameters=fit.parameters + spread.shift))
     refuse_undetermined(fit, spread.covariance)
     camera = Camera(
         fit.size_px, lens.matrix(fit.parameters), fit.parameters[4:],
@@ -204,12 +206,17 @@ def held(camera: Camera, view: View) -> Fit:
         np.concatenate([np.ravel(rotation), np.ravel(shift)])[None], (view,),
         camera.image_size_px,
     )
-    for _ in range(20):
-        pixels, _, by_pose = lens.project(
-            model, fit.parameters, fit.poses[0], view.points_mm
-        )
-        step = np.linalg.lstsq(by_pose, (view.corners_px - pixels).ravel(), rcond=None)[0]
-        fit = replace(fit, poses=fit.poses + step)
-        if np.abs(step).max() < 1e-9:
-            break
-    return fit
+    return with_best_poses(fit)
+
+
+def with_best_poses(fit: Fit) -> Fit:
+    """The fit with its poses fitted anew, the camera held fixed."""
+    poses = fit.poses.copy()
+    for view, pose in zip(fit.views, poses, strict=True):
+        for _ in range(20):
+            pixels, _, by_pose = lens.project(fit.model, fit.parameters, pose, view.points_mm)
+            step = np.linalg.lstsq(by_pose, (view.corners_px - pixels).ravel(), rcond=None)[0]
+            pose += step
+            if np.abs(step).max() < 1e-9:
+                break
+    return replace(fit, poses=poses)

@@ -39,7 +39,8 @@ def compiled(function: Callable) -> Any:
 
 def inner(function: Callable) -> Any:
     """Compile as a part of other loops only; it ends up in their machine code."""
-    return njit(function, nogil=True, error_model="numpy", no_cpython_wrapper=True)
+    return njit(function, nogil=True, error_model="numpy", no_cpython_wrapper=True,
+                no_cfunc_wrapper=True)  # fmt: skip
 
 
 @intrinsic

@@ -77,25 +77,29 @@ def _write(path: Path, curves, conditions) -> None:
 
 
 def _draw(path: Path, diagram, curves, conditions) -> None:
-    """The measured diagram, the runs one by one, and the chain's diagram of as many blocks."""
+    """The measured diagram, the runs one by one, and the diagrams of chain and network."""
     from rulerlab.chain.figures import plot_phase
     from rulerlab.chain.model import ChainModel
     from rulerlab.chain.phase import PhaseGrid, phase_diagram
+    from rulerlab.compare import networks
     from rulerlab.compare.figures import plot_trend
+    from rulerlab.network.atlas import reference_curves
     from rulerlab.plots import svg_of
 
     blocks = diagram.loads.shape[-1]
-    chain = phase_diagram(PhaseGrid(ChainModel(blocks=blocks), tier="mean"))
+    chain = phase_diagram(PhaseGrid(ChainModel(blocks=blocks), tier="mean")).diagram
+    network = networks.diagram_of(reference_curves(), "dropout")
 
     def panels(figure) -> None:
-        left, middle, right = figure.subplots(1, 3, width_ratios=[1.2, 1, 1.2])
-        plot_phase(diagram, left)
-        left.set_title("measured", fontsize=10)
-        plot_trend(curves, conditions, middle)
-        plot_phase(chain.diagram, right)
-        right.set_title(f"simulated chain of {blocks} blocks", fontsize=10)
+        (measured, trend), theory = figure.subplots(2, 2)
+        shown = {measured: ("measured", diagram), theory[1]: ("trained on digits", network),
+                 theory[0]: (f"simulated chain of {blocks} blocks", chain)}
+        for ax, (title, one) in shown.items():
+            plot_phase(one, ax)
+            ax.set_title(title, fontsize=10)
+        plot_trend(curves, conditions, trend)
 
-    path.write_text(svg_of(panels, width=17, height=5), encoding="utf-8")
+    path.write_text(svg_of(panels, width=12.5, height=9), encoding="utf-8")
 
 
 def _say(diagram, trends: dict, folder: Path, as_json: bool) -> None:

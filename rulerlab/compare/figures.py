@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from rulerlab.compare import Comparison
 from rulerlab.compare.measured import Conditions
 from rulerlab.compare.networks import Neighbour
 from rulerlab.compare.scale import on_one_scale
+from rulerlab.network.atlas import noise_order
 from rulerlab.palette import ACCENT, INK, MUTED
+from rulerlab.plots import svg_of
 from rulerlab.records import LoadCurve
 
 CHAIN, NETWORK = "#d55e00", "#009e73"
 STYLE = {"chain": (CHAIN, "s--"), "network": (NETWORK, "^:")}
-WEAKER = {"batch"}  # knobs whose larger values make less noise
 
 
 def plot_shares(curves: Sequence[LoadCurve], ax: Axes) -> None:
@@ -39,18 +42,19 @@ def plot_neighbours(found: Sequence[Neighbour], knob: str, ax: Axes) -> None:
     Noise falls from left to right, nonlinearity from top to bottom, as in the published diagram.
     Framed cells can't be told apart from the curve; the star is the nearest.
     """
-    shown = [n for n in found if n.setting.knob == knob]
-    values = sorted({n.setting.value for n in shown}, reverse=knob not in WEAKER)
-    alphas = sorted({n.setting.alpha for n in shown})
+    shown = [n for n in found if n.cell.knob == knob]
+    values = np.unique([n.cell.value for n in shown])
+    values = list(values[noise_order(knob, values)])
+    alphas = sorted({n.cell.alpha for n in shown})
     c = np.full((len(alphas), len(values)), np.nan)
     for n in shown:
-        place = alphas.index(n.setting.alpha), values.index(n.setting.value)
-        c[place] = np.mean([curve.c_normalised for curve in n.setting.curves])
+        place = alphas.index(n.cell.alpha), values.index(n.cell.value)
+        c[place] = n.cell.c_normalised
         if n.accepted:
             ax.plot(place[1] + np.array([-1, 1, 1, -1, -1]) * 0.46,
                     place[0] + np.array([-1, -1, 1, 1, -1]) * 0.46, color=INK, lw=2)
     drawn = ax.imshow(c, cmap="RdBu", vmin=-0.5, vmax=0.5, aspect="auto")
-    best = shown[0].setting  # nearest first
+    best = shown[0].cell  # nearest first
     ax.plot(values.index(best.value), alphas.index(best.alpha), "*", color=INK, ms=13)
     ax.figure.colorbar(drawn, ax=ax, pad=0.02, label="c~ (red: near the output, blue: input)")
     every = max(1, -(-len(values) // 9))
@@ -74,3 +78,17 @@ def plot_trend(curves: Sequence[LoadCurve], conditions: Conditions, ax: Axes) ->
     ax.set(xlabel=conditions.column, ylabel="c~ (negative: load near the pulled end)",
            title="Does shaking even the load?")
     ax.legend(title=conditions.row.split(" (")[0], fontsize=8, title_fontsize=9)
+
+
+def write_comparison(found: Comparison, path: Path) -> None:
+    """The curve beside its neighbours, and its place among the networks of two knobs."""
+    nearest = found.networks[0].cell
+    knobs = [nearest.knob, *sorted({n.cell.knob for n in found.networks} - {nearest.knob})][:2]
+
+    def panels(figure) -> None:
+        axes = figure.subplots(1, 1 + len(knobs), width_ratios=[1] + [1.25] * len(knobs))
+        plot_shares([found.curve, nearest.curve], axes[0])
+        for knob, ax in zip(knobs, axes[1:], strict=True):
+            plot_neighbours(found.networks, knob, ax)
+
+    path.write_text(svg_of(panels, width=5 * (1 + len(knobs)), height=4.2), encoding="utf-8")

@@ -1,36 +1,25 @@
-"""Which trained networks share their load as this curve does."""
+"""Which trained networks share their load as a curve does."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from rulerlab.compare.scale import Distance, Scatter, distance, on_one_scale
-from rulerlab.records import LoadCurve
+from rulerlab.errors import UsageError
+from rulerlab.network.atlas import Cell
+from rulerlab.records import Diagram, LoadCurve
 
-PRIOR_NETWORKS = 10  # weight of the pooled scatter against that of a setting's own networks
 ACCEPTED = 0.05  # a setting whose p is smaller is told apart from the curve
 
 
 @dataclass(frozen=True)
-class Setting:
-    """Networks that were trained alike but for their seed."""
-
-    data: str
-    knob: str  # what makes the noise: "dropout", "learning-rate", ...
-    value: float
-    alpha: float  # slope of the leaky ReLU: 0 ReLU, 1 linear
-    accuracy: float  # per cent on test data, mean over the networks
-    curves: tuple[LoadCurve, ...]  # one per network
-
-
-@dataclass(frozen=True)
 class Neighbour:
-    """A setting and how far its networks are from the curve."""
+    """Networks of one setting and how far they are from the curve."""
 
-    setting: Setting
+    cell: Cell
     distance: Distance
 
     @property
@@ -39,40 +28,65 @@ class Neighbour:
         return self.distance.p >= ACCEPTED
 
 
-def scatter_of(settings: Sequence[Setting], parts: int) -> list[Scatter]:
-    """How networks of one setting differ on one scale, for each setting.
+def scatter_of(cell: Cell, parts: int) -> Scatter:
+    """How the networks of one setting differ on one scale.
 
-    The covariance of each setting's own networks, drawn towards that of all settings as if it
-    held PRIOR_NETWORKS more: a few networks alone determine no covariance.
+    The cell's covariance is its own networks' drawn towards that of its knob, which counts as
+    much as one network per point.
     """
-    sums, freedom = [], []
-    for setting in settings:
-        shares = np.array([on_one_scale(curve, parts).remaining[1:-1] for curve in setting.curves])
-        deviation = shares - shares.mean(axis=0)
-        sums.append(deviation.T @ deviation)
-        freedom.append(len(shares) - 1)
-    pooled = np.sum(sums, axis=0) / max(sum(freedom), 1)
-    return [Scatter((own + PRIOR_NETWORKS * pooled) / (few + PRIOR_NETWORKS),
-                    min(few + PRIOR_NETWORKS, sum(freedom)))
-            for own, few in zip(sums, freedom, strict=True)]
+    inner = slice(1, parts)
+    return Scatter(on_one_scale(cell.curve, parts).covariance[inner, inner],
+                   cell.seeds - 1 + len(cell.curve.remaining))
 
 
-def mean_curve(setting: Setting, parts: int) -> LoadCurve:
-    """Mean of a setting's networks on one scale; without the error of the mean."""
-    shares = np.mean([on_one_scale(curve, parts).remaining for curve in setting.curves], axis=0)
-    return LoadCurve(shares, np.zeros((parts + 1,) * 2), "network", "layer", "share")
-
-
-def neighbours(curve: LoadCurve, settings: Sequence[Setting]) -> list[Neighbour]:
+def neighbours(
+    curve: LoadCurve, cells: Sequence[Cell], *, like: Sequence[Cell] | None = None
+) -> list[Neighbour]:
     """Every setting with its distance from the curve, nearest first.
 
     The question asked of each: could the curve, with its own errors, be one more network of this
-    setting? So the networks' scatter counts, once for the network and once for their mean.
+    setting? So the networks' scatter counts, once for the network and once for their mean. Cells
+    that tell no scatter (a published diagram of means) take the mean scatter of `like`.
     """
-    layers = min(len(setting.curves[0].loads) for setting in settings)
+    layers = min(len(cell.curve.loads) for cell in cells)
     parts = min(len(curve.loads), layers)
+    lent = None if like is None else _mean_scatter(like, parts)
     found = []
-    for setting, scatter in zip(settings, scatter_of(settings, parts), strict=True):
-        both = replace(scatter, covariance=scatter.covariance * (1 + 1 / len(setting.curves)))
-        found.append(Neighbour(setting, distance(curve, mean_curve(setting, parts), scatter=both)))
-    return sorted(found, key=lambda neighbour: neighbour.distance.chi2)
+    for cell in cells:
+        scatter = scatter_of(cell, parts) if lent is None else lent
+        both = Scatter(scatter.covariance * (1 + 1 / cell.seeds), scatter.degrees_of_freedom)
+        exact = LoadCurve(cell.curve.remaining, np.zeros_like(cell.curve.covariance), "network")
+        found.append(Neighbour(cell, distance(curve, exact, scatter=both, parts=parts)))
+    return sorted(found, key=_remoteness)
+
+
+def _remoteness(found: Neighbour) -> tuple[bool, float]:
+    """Those that may be the same by chi2; the others by how far they look."""
+    return not found.accepted, found.distance.chi2 if found.accepted else found.distance.rms
+
+
+def _mean_scatter(cells: Sequence[Cell], parts: int) -> Scatter:
+    every = [scatter_of(cell, parts) for cell in cells]
+    return Scatter(np.mean([one.covariance for one in every], axis=0),
+                   float(np.median([one.degrees_of_freedom for one in every])))
+
+
+def diagram_of(cells: Sequence[Cell], knob: str) -> Diagram:
+    """The networks of one knob as a diagram: nonlinearity 1 - alpha down, the knob across.
+
+    Loads are shares of all. Raises UsageError if no cell has the knob.
+    """
+    own = [cell for cell in cells if cell.knob == knob]
+    if not own:
+        known = ", ".join(sorted({cell.knob for cell in cells}))
+        raise UsageError(f"no network of the table was trained over {knob!r}; there are: {known}")
+    rows = np.unique([1 - cell.alpha for cell in own])
+    columns = np.unique([cell.value for cell in own])
+    parts = len(own[0].curve.loads)
+    loads = np.full((len(rows), len(columns), parts), np.nan)
+    sigma = np.full(loads.shape[:2], np.nan)
+    for cell in own:
+        place = np.searchsorted(rows, 1 - cell.alpha), np.searchsorted(columns, cell.value)
+        loads[place] = on_one_scale(cell.curve).loads
+        sigma[place] = cell.curve.sigma_of("c_normalised") / np.sqrt(cell.seeds)
+    return Diagram("nonlinearity, 1 - alpha", rows, knob, columns, loads, sigma)

@@ -62,14 +62,16 @@ class Scatter:
     degrees_of_freedom: float  # curves that it was learned from, less their means
 
 
-def distance(a: LoadCurve, b: LoadCurve, *, scatter: Scatter | None = None) -> Distance:
-    """Compare two curves at the coarser of their depths.
+def distance(
+    a: LoadCurve, b: LoadCurve, *, scatter: Scatter | None = None, parts: int | None = None
+) -> Distance:
+    """Compare two curves at the coarser of their depths, or in `parts` parts.
 
     `scatter` is added to the covariance; p then allows for its being learned from few curves
     (Hotelling's T squared). Directions in which no error is known at all are left out of chi2.
     Raises QualityError when one of the curves carries no load.
     """
-    parts = min(len(a.loads), len(b.loads))
+    parts = parts or min(len(a.loads), len(b.loads))
     first, second = on_one_scale(a, parts), on_one_scale(b, parts)
     inner = slice(1, parts)
     difference = (first.remaining - second.remaining)[inner]

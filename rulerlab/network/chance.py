@@ -2,18 +2,21 @@
 
 So the same network draws the same dropout masks, noise and batches whichever way it is trained
 and whatever is trained beside it. Words come from Threefry-2x32 with 13 rounds (Salmon et al.
-2011), a block cipher of the counter (place, row), under a key made of seed, purpose and step.
+2011), a block cipher of the counter (place, 0), under a key made of seed, purpose and step; the
+place counts through samples, and through the units of each.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
 from rulerlab.chain.kernels import box_muller, compiled, inner, u4, u8
 
 ORDER, LABELS, INPUT, MASK = range(4)  # purposes; MASK + l is the dropout after hidden layer l
 WORDS = 2.0**32
+GROUP, HALF = 64, 32  # numbers i and i + 32 of a group of 64 share a counter
 GOLDEN = u8(0x9E3779B97F4A7C15)
 ROTATIONS = (u4(13), u4(15), u4(26), u4(6), u4(17), u4(29), u4(16), u4(24))
 PARITY = u4(0x1BD11BDA)
@@ -81,74 +84,81 @@ def threefry(x, y, k, m):
 
 
 @inner
-def draw_words(out, key, row):
-    """Fill out (2 h,) with random words of one row: places i and i + h share a counter."""
-    half = out.size // 2
+def fill(out, key, group):
+    """Random words, or standard normals if `out` holds floats, of a stream from a group on.
+
+    `out` holds a whole number of groups.
+    """
     k, m = key
-    for i in range(half):
-        out[i], out[half + i] = threefry(u4(i), u4(row), k, m)
+    for g in range(out.size // GROUP):
+        at, count = u8(g * GROUP), u4((group + g) * HALF)
+        for i in range(HALF):
+            first, second = threefry(u4(count + u4(i)), u4(0), k, m)
+            out[at + u8(i)], out[at + u8(HALF) + u8(i)] = as_kind(first, second, out)
 
 
-@inner
-def draw_normals(out, key, row):
-    """The same with standard normals."""
-    half = out.size // 2
-    k, m = key
-    for i in range(half):
-        first, second = threefry(u4(i), u4(row), k, m)
-        out[i], out[half + i] = box_muller(first, second)
+def as_kind(first, second, out):
+    """Two words as they are, or as normals, to suit the kind of `out`."""
+
+
+@overload(as_kind, inline="always")
+def _as_kind(first, second, out):
+    if isinstance(out.dtype, types.Float):
+        return lambda first, second, out: box_muller(first, second)
+    return lambda first, second, out: (first, second)
 
 
 @compiled
-def _words(out, seed, purpose, step):
-    for row in range(len(out)):
-        draw_words(out[row], key_of(seed, purpose, step), row)
+def _fill(out, seed, purpose, step):
+    fill(out, key_of(seed, purpose, step), 0)
 
 
-@compiled
-def _normals(out, seed, purpose, step):
-    for row in range(len(out)):
-        draw_normals(out[row], key_of(seed, purpose, step), row)
+def _stream(count: int, kind: type, seed: int, purpose: int, step: int) -> np.ndarray:
+    numbers = np.empty(whole_groups(count), kind)
+    _fill(numbers, seed, purpose, step)
+    return numbers[:count]
 
 
-def _table(rows: int, samples: int, kind: type) -> np.ndarray:
-    return np.empty((rows, samples + samples % 2), kind)
+def whole_groups(count: int) -> int:
+    """Size of the room for `count` numbers: streams are drawn in whole groups."""
+    return -(-count // GROUP) * GROUP
 
 
 def order(seed: int, epoch: int, samples: int) -> np.ndarray:
     """The order in which an epoch goes through its samples."""
-    words = _table(1, samples, np.uint32)
-    _words(words, seed, ORDER, epoch)
-    return np.argsort(words[0, :samples], kind="stable")
+    return np.argsort(_stream(samples, np.uint32, seed, ORDER, epoch), kind="stable")
 
 
-def kept(seed: int, layer: int, step: int, units: int, samples: int, dropout: float) -> np.ndarray:
-    """Which units (units, samples) of hidden layer 0.. a step of dropout keeps."""
-    words = _table(units, samples, np.uint32)
-    _words(words, seed, MASK + layer, step)
-    return words[:, :samples] >= np.uint32(dropout * WORDS)
+def kept(seed: int, layer: int, step: int, samples: int, units: int, dropout: float) -> np.ndarray:
+    """Which units of hidden layer 0.. a step of dropout keeps, (samples, units)."""
+    words = _stream(samples * units, np.uint32, seed, MASK + layer, step)
+    return (words >= np.uint32(dropout * WORDS)).reshape(samples, units)
 
 
-def input_kick(seed: int, step: int, features: int, samples: int) -> np.ndarray:
-    """Standard normals (features, samples) for the noise on the input of one step."""
-    normals = _table(features, samples, np.float32)
-    _normals(normals, seed, INPUT, step)
-    return normals[:, :samples]
+def input_kick(seed: int, step: int, samples: int, features: int) -> np.ndarray:
+    """Standard normals (samples, features) for the noise on the input of one step."""
+    normals = _stream(samples * features, np.float32, seed, INPUT, step)
+    return normals.reshape(samples, features)
 
 
 @inner
 def mix_labels(labels, words, share, classes):
-    """Replace a share of the labels by random ones; words are twice as long as labels."""
+    """Replace a share of the labels by random ones; there are two words for a label."""
     limit = u8(share * WORDS)
     for i in range(labels.size):
-        if u8(words[i]) < limit:
-            labels[i] = (u8(words[labels.size + i]) * u8(classes)) >> u8(32)
+        if u8(words[2 * i]) < limit:
+            labels[i] = (u8(words[2 * i + 1]) * u8(classes)) >> u8(32)
 
 
 @compiled
-def mixed_labels(labels, seed, step, share, classes):
+def _mix(labels, words, share, classes):
+    mix_labels(labels, words, share, classes)
+
+
+def mixed_labels(
+    labels: np.ndarray, seed: int, step: int, share: float, classes: int
+) -> np.ndarray:
     """The labels of one step of training with label noise."""
-    mixed, words = labels.copy(), np.empty(2 * labels.size, np.uint32)
-    draw_words(words, key_of(seed, LABELS, step), 0)
-    mix_labels(mixed, words, share, classes)
+    mixed = labels.copy()
+    _mix(mixed, _stream(2 * labels.size, np.uint32, seed, LABELS, step), share, classes)
     return mixed

@@ -41,8 +41,8 @@ class KeyedDropout:
     def _drop(self, layer: nn.Module, inputs: tuple[torch.Tensor], _out: torch.Tensor):
         signal, share = inputs[0], self.recipe.dropout
         kept = chance.kept(self.recipe.seed, self.layers.index(layer), self.step,
-                           signal[0].numel(), len(signal), share)
-        mask = torch.from_numpy(kept).T.reshape(signal.shape)
+                           len(signal), signal[0].numel(), share)
+        mask = torch.from_numpy(kept).reshape(signal.shape)
         return signal * mask.to(signal.dtype) / (1 - share)
 
     def __enter__(self) -> KeyedDropout:
@@ -72,8 +72,8 @@ def epochs_by_torch(recipe: Recipe, data: DataSet, model: nn.Module) -> Iterator
                 signal, wanted = features[chosen], labels[chosen]
                 if kick:
                     normals = chance.input_kick(
-                        recipe.seed, dropout.step, features.shape[1], len(chosen))
-                    signal = signal + kick * torch.from_numpy(normals.T).to(kind)
+                        recipe.seed, dropout.step, len(chosen), features.shape[1])
+                    signal = signal + kick * torch.from_numpy(normals).to(kind)
                 if recipe.label_noise:
                     wanted = torch.from_numpy(chance.mixed_labels(
                         wanted.numpy(), recipe.seed, dropout.step, recipe.label_noise,

@@ -9,7 +9,9 @@ import numpy as np
 from rulerlab.errors import InputError
 from rulerlab.track.sticks.assemble import Path, best_paths
 from rulerlab.track.sticks.candidates import candidates
+from rulerlab.track.sticks.extend import Chain, extend
 from rulerlab.track.sticks.links import Links, full_lengths, link, overhang
+from rulerlab.track.sticks.orient import held_first
 from rulerlab.track.sticks.pairs import (
     Bars,
     edge_segments,
@@ -53,6 +55,13 @@ class _Guess:
     sight: Sight
     over: float
 
+    @property
+    def chain(self) -> Chain:
+        sticks = list(self.path.sticks)
+        full, half = self.links.is_full[sticks], self.links.is_half[sticks]
+        kinds = np.where(full, "full", np.where(half, "half", "free"))
+        return Chain(self.links.hinge[list(self.path.hinges)], tuple(kinds.tolist()))
+
 
 def find_chain(
     picture_bgr: np.ndarray, *, points: int | None = None, pull: tuple[int, int] | None = None
@@ -66,12 +75,12 @@ def find_chain(
     lab = smooth_lab(work)
     segments = edge_segments(lab)
     guess = _search(lab, segments, points)
-    joints = guess.links.hinge[list(guess.path.hinges)]
-    kinds = _kinds(guess)
-    refined = refine(guess.sight, joints, kinds, guess.over, seen_ends=(True, True))
+    chain = extend(guess.sight, guess.chain, guess.over)
+    chain, covered, why = held_first(guess.sight, lab, chain, guess.over, pull)
+    refined = refine(guess.sight, chain, guess.over, seen_ends=(True, not covered))
     return Found(
         refined.place / scale, refined.covariance / scale**2, refined.width / scale,
-        tuple(kinds), guess.path.score, (),
+        chain.kinds, guess.path.score, (why,) if why else (),
     )
 
 
@@ -108,16 +117,6 @@ def _assemble(lab: np.ndarray, segments: list[np.ndarray], bars: Bars) -> _Guess
 
 
 def _sticks(guess: _Guess) -> Bars:
-    """The sticks of a chain as bars."""
-    place = guess.links.hinge[list(guess.path.hinges)]
+    """The well-seen sticks of a chain as bars."""
     good = guess.links.worth[list(guess.path.sticks)] > 0.3
-    count = int(good.sum())
-    return Bars(place[:-1][good], place[1:][good], np.full(count, guess.sight.width),
-                np.zeros(count))
-
-
-def _kinds(guess: _Guess) -> list[str]:
-    sticks = list(guess.path.sticks)
-    kinds = np.where(guess.links.is_full[sticks], "full",
-                     np.where(guess.links.is_half[sticks], "half", "free"))
-    return kinds.tolist()
+    return guess.chain.bars(guess.sight.width).pick(good)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rulerlab.track.sticks.extend import Chain
 from rulerlab.track.sticks.sight import Sight
 
 SAMPLES = 40  # along each edge
@@ -33,14 +34,14 @@ class Joints:
 
 
 def refine(
-    sight: Sight, joints: np.ndarray, kinds: list[str], over: float, *, seen_ends: tuple[bool, bool]
+    sight: Sight, chain: Chain, over: float, *, seen_ends: tuple[bool, bool]
 ) -> Joints:
-    """Joints (N, 2) moved to where the edges, lengths and tips agree best.
+    """Joints moved to where the edges, lengths and tips agree best.
 
-    `kinds` says of each section whether it is "full", "half" or "free"; `over` is the overhang of
-    the tips beyond the hinges; `seen_ends` whether the chain's first and last tip are in view.
+    `over` is the overhang of the tips beyond the hinges; `seen_ends` says whether the chain's first
+    and last tip are in view.
     """
-    width, place = sight.width, joints.astype(float).copy()
+    width, place = sight.width, chain.place.astype(float)
     covariance, residual = np.eye(2 * len(place)), float("nan")
     for window in ROUNDS:
         rows, target, sigma = [], [], []
@@ -48,7 +49,7 @@ def refine(
         residual = _scatter(offset, weight)
         spread = max(residual, 0.3) * np.sqrt(RUN)
         _add_edges(rows, target, sigma, place, offset, weight, spread)
-        _add_lengths(rows, target, sigma, place, kinds)
+        _add_lengths(rows, target, sigma, place, chain.kinds)
         _add_tips(rows, target, sigma, sight, place, over, seen_ends)
         matrix, right, error = np.array(rows), np.array(target), np.array(sigma)
         prior = np.eye(2 * len(place)) / (WEAK_SIGMA * width) ** 2
