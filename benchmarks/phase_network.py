@@ -24,6 +24,7 @@ from rulerlab.network.diagnose import NEAR
 from rulerlab.network.phase import ALPHAS, EPOCHS, TABLE, VALUES, PhaseGrid, network_phase
 from rulerlab.network.recipe import Recipe
 from rulerlab.network.train import train
+from rulerlab.synthetic.samples import write_package
 
 TOLERANCE = 0.02  # of c~, between neighbouring cells
 
@@ -128,6 +129,7 @@ def main() -> None:
     good &= linear_law(asked.seeds, asked.threads)
     if asked.write:
         (asked.write / SHIPPED).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_package(asked.write)
     sys.exit(0 if good else 4)
 
 
