@@ -236,7 +236,7 @@ def test_the_covariance_of_a_cell_is_that_between_its_seeds(tmp_path):
 def test_agreement_counts_only_settings_that_both_hold():
     def cell(value, c):
         curve = LoadCurve(np.array([1.0, 0.0]), np.zeros((2, 2)), "network")
-        return Cell("dropout", value, 0.0, 90.0, c, 0.1, 1, curve)
+        return Cell("dropout", value, 0.0, 90.0, c, 0.1, np.ones((1, 2)), curve)
 
     found = agreement([cell(0.0, 0.1), cell(0.1, 0.3), cell(0.7, 9.0)],
                       [cell(0.0, 0.2), cell(0.1, 0.4), cell(0.2, 0.5)])  # fmt: skip

@@ -31,8 +31,12 @@ class Cell:
     accuracy: float  # per cent, mean
     c_normalised: float  # mean of the networks'
     v_normalised: float
-    seeds: int
-    curve: LoadCurve
+    networks: np.ndarray  # (seeds, L+1) D_0 .. D_L of each
+    curve: LoadCurve  # their mean; its covariance is that between networks
+
+    @property
+    def seeds(self) -> int:
+        return len(self.networks)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class PhaseTable:
                 covariance = (own + points * common) / (len(rows) - 1 + points)
                 yield Cell(
                     knob, value, alpha, *(float(part[rows].mean()) for part in (
-                        self.accuracy, self.c_normalised, self.v_normalised)), len(rows),
+                        self.accuracy, self.c_normalised, self.v_normalised)), self.remaining[rows],
                     LoadCurve(self.remaining[rows].mean(axis=0), covariance, "network",
                               unit="layer", quantity="1",
                               label=f"{knob} {value:g}, alpha {alpha:g}"),
