@@ -16,6 +16,7 @@ ALONG = 40
 OUTLINE = 1.25  # widths: what lies this near to a stick is explained by it
 NEW = 0.07  # share of a stick that must show where no other stick is
 WRONG = 0.06  # share of a stick that may show the colour of something else
+HALVES = (0.42, 0.46, 0.5, 0.54)  # of a full section: what is called half
 OWN_EDGES = 0.6  # share of what shows of a stick that must have edges: skin has none
 FREE = (0.3, 1.7)  # full sections: length that shows of a section in the hand
 
@@ -68,7 +69,8 @@ def _one_more(sight: Sight, chain: Chain, over: float) -> Chain | None:
     way = np.c_[np.cos(angle), np.sin(angle)]
     hinge = chain.place[-1]
     best, chosen = 0.0, None
-    for kind, size in (("full", full), ("half", 0.5 * full)):
+    for kind, share in (("full", 1.0), *(("half", share) for share in HALVES)):
+        size = share * full
         end = hinge + way * size
         new, wrong = _shown(sight, rest, hinge, way, size)
         beyond = sight.at(sight.evidence, end + way * (over + 0.4 * sight.width), -5.0) < 0
