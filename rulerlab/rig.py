@@ -166,6 +166,17 @@ def rig_from_dict(data: dict[str, Any]) -> Rig:
     return rig
 
 
+def rig_of_run(stored: dict[str, Any]) -> Rig:
+    """The Rig that run.json keeps (`Rig.as_dict`): what was left out stands there as null."""
+    kept = {}
+    for key, value in stored.items():
+        if isinstance(value, dict):
+            value = {name: item for name, item in value.items() if item not in (None, [], {})}
+        if value not in (None, {}):
+            kept[key] = value
+    return rig_from_dict(kept)
+
+
 def _check_keys(data: dict[str, Any], known: list[str], table: str) -> None:
     for key in data:
         if key not in known:

@@ -147,9 +147,9 @@ def load_curve(
     held = pull.held
     if at_s is not None:
         held = slice(*(int(np.argmin(np.abs(motion.time_s - at_s))) + k for k in (0, 1)))
-    rest_x, rest_covariance, rest_shared = _still(motion, pull.rest)
-    end_x, end_covariance, end_shared = _still(motion, held)
-    covariance = np.diag(rest_covariance + end_covariance)
+    rest_x, rest_covariance, rest_shared = mean_place(motion, pull.rest)
+    end_x, end_covariance, end_shared = mean_place(motion, held)
+    covariance = rest_covariance + end_covariance
     if rest_shared is not None and end_shared is not None:
         covariance = covariance + (end_shared - rest_shared) @ (end_shared - rest_shared).T
     segments = len(end_x) - 1
@@ -161,11 +161,12 @@ def load_curve(
     )
 
 
-def _still(motion: Motion, frames: slice):
-    """Mean positions along the pull in some frames, their variances and shared patterns.
+def mean_place(motion: Motion, frames: slice):
+    """Mean positions along the pull in some frames, their covariance and shared patterns.
 
     The mean of many frames is not much better than one of them: what compression does to a
-    resting mark stays the same.
+    resting mark stays the same. What the points themselves do about their mean (a shaken chain)
+    is averaged, over as many independent moments as the frames hold, and moves neighbours alike.
     """
     x = motion.joint_mm[frames, :, 0]
     seen = np.isfinite(x)
@@ -179,12 +180,39 @@ def _still(motion: Motion, frames: slice):
     mean = np.where(seen, x, 0).sum(0) / count
     variance = motion.covariance_mm2[frames, :, 0, 0]
     variance = np.where(seen, variance, 0).sum(0) / count
-    wander = np.where(seen, (x - mean) ** 2, 0).sum(0) / count / count
+    wander = np.where(seen, x - mean, 0)
+    wander *= np.sqrt(_memory(wander).max()) / count
     shared = None
     if motion.shared_mm is not None:
         pattern = motion.shared_mm[frames, :, 0, :]
         shared = np.where(seen[..., None], pattern, 0).sum(0) / count[:, None]
-    return mean, variance + wander, shared
+    return mean, np.diag(variance) + wander.T @ wander, shared
+
+
+def _memory(deviation: np.ndarray) -> np.ndarray:
+    """Frames per independent moment of each column (T, N): 1 + 2 x its autocorrelations, (N,).
+
+    Summed until the first lag that is not positive (Geyer 1992). The deviations are from their
+    own mean, which hides the share m / T of the variance and of each correlation: a second pass
+    puts it back. With fewer than about ten moments the answer stays too small.
+    """
+    frames = len(deviation)
+    power = np.abs(np.fft.rfft(deviation, 2 * frames, axis=0)) ** 2
+    lagged = np.fft.irfft(power, axis=0)[:frames]
+    return np.array([_memory_of(column) for column in (lagged / np.maximum(lagged[0], 1e-30)).T])
+
+
+def _memory_of(correlation: np.ndarray) -> float:
+    """That of one autocorrelation function (T,)."""
+    frames = len(correlation)
+    hidden = 0.0
+    for _ in range(2):
+        mended = (correlation + hidden) / (1 + hidden)
+        ends = np.flatnonzero(mended <= 0)
+        last = min(ends[0] if len(ends) else frames, max(frames // 2, 1))
+        memory = min(1 + 2 * mended[1:last].sum(), frames / 2)
+        inflation, hidden = 1 + hidden, memory / frames
+    return float(max(memory, 1.0) * inflation)
 
 
 def _groups(segments: int, kind: str, pull_section: bool, unit: str) -> np.ndarray:
