@@ -1,5 +1,8 @@
 """Load curves of networks that nobody edited for it."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,15 @@ from rulerlab.network.curve import How, measure_layers
 from rulerlab.network.separation import MEASURES, data_separation
 
 CLASSES, SAMPLES = 4, 150
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """More threads than free processors make torch wait for itself."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def samples(*shape, seed=0):
@@ -271,3 +283,42 @@ def test_what_is_no_labelled_data_is_said(loader, said):
 def test_a_loader_that_can_be_read_once_only_is_refused():
     with pytest.raises(UsageError, match="once only"):
         load_curve(multilayer(), iter([samples(10)]))
+
+
+MEMORY = """
+import resource, sys
+import torch
+from torch import nn
+from rulerlab.network import load_curve
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+part = lambda inputs: (nn.Conv2d(inputs, 8, 1), nn.ReLU())
+network = nn.Sequential(*part(1), *part(8), *part(8), nn.Flatten(), nn.Linear(8 * 64 * 64, 4))
+
+
+class Stream:  # of 400 pictures, made when they are asked for
+    def __iter__(self):
+        made = torch.Generator().manual_seed(0)
+        for _ in range(40):
+            yield torch.randn(10, 1, 64, 64, generator=made), torch.arange(10) % 4
+
+
+load_curve(network, [next(iter(Stream()))])  # what torch itself takes
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+curve = load_curve(network, Stream(), memory_mb=float(sys.argv[1]))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, *curve.remaining)
+"""
+
+
+def test_memory_stays_within_what_was_allowed():
+    def taken(memory_mb):
+        done = subprocess.run([sys.executable, "-c", MEMORY, str(memory_mb)], capture_output=True,
+                              text=True, check=True)  # fmt: skip
+        used, *remaining = map(float, done.stdout.split())
+        return used, remaining
+
+    (little, one), (much, other) = taken(30), taken(1000)
+    assert much > 130, "the features of all layers are 164 MB"
+    assert little < 65
+    assert_allclose(one, other)

@@ -99,18 +99,18 @@ def _say(summary: dict) -> None:
     wide = max(len(point["name"]) for point in points)
     click.echo(f"  l  {'point':{wide}}  {'D':>16}  {'load':>16}  fair shares")
     for number, point in enumerate(points):
-        line = f"{number:3d}  {point['name']:{wide}}  {quoted(point['D'], point['sigma_D']):>16}"
+        line = f"{number:3d}  {point['name']:{wide}}  {quoted(point['D'], point['D_sigma']):>16}"
         if number:
-            line += (f"  {quoted(point['load'], point['sigma_load']):>16}  "
-                     f"{quoted(point['share'], point['sigma_share']):>13}  {point['role']}")
+            line += (f"  {quoted(point['load'], point['load_sigma']):>16}  "
+                     f"{quoted(point['share'], point['share_sigma']):>13}  {point['role']}")
         click.echo(line)
     if "c_normalised" in summary:
         chance = ", ".join(f"{name} {value:.2f}"
                            for name, value in summary["regime_probability"].items())
-        numbers = ", ".join(f"{short} = {quoted(summary[long], summary[f'sigma_{long}'])}"
+        numbers = ", ".join(f"{short} = {quoted(summary[long], summary[f'{long}_sigma'])}"
                             for short, long in (("c~", "c_normalised"), ("v~", "v_normalised")))
         click.echo(f"{numbers}; probability: {chance}")
-    click.echo(f"equal separation (He & Su): r = {quoted(law['r'], law['sigma_r'])}, "
-               f"rho = {quoted(law['rho'], law['sigma_rho'])}; {law['conditions']}")
+    click.echo(f"equal separation (He & Su): r = {quoted(law['r'], law['r_sigma'])}, "
+               f"rho = {quoted(law['rho'], law['rho_sigma'])}; {law['conditions']}")
     click.echo(f"{summary['regime'] or 'undecided'}: {summary['advice']}")
     click.echo(summary["limits"], err=True)

@@ -10,16 +10,21 @@ from importlib import import_module
 from rulerlab.errors import MissingPartError
 
 _HOMES = {
+    "How": "curve",
+    "Watch": "watch",
     "data_separation": "separation",
     "load_curve": "curve",
+    "measure_layers": "curve",
+    "published_diagram": "atlas",
+    "reference_curves": "atlas",
 }
-__all__ = sorted(_HOMES)
+LIGHT = {"atlas", "separation"}  # need no torch
 
 
 def __getattr__(name: str):
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if _HOMES[name] not in ("separation", "reference"):
+    if _HOMES[name] not in LIGHT:
         need_torch()
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 

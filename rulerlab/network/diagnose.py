@@ -70,19 +70,19 @@ class Diagnosis:
         """The result in plain values: what --json, run.json and the screen share."""
         curve, sigma = self.curve, np.sqrt(np.diagonal(self.curve.covariance))
         points: list[dict[str, Any]] = [
-            {"name": name, "width": width, "D": value, "sigma_D": error,
-             "load": None, "sigma_load": None, "share": None, "sigma_share": None, "role": None}
+            {"name": name, "width": width, "D": value, "D_sigma": error,
+             "load": None, "load_sigma": None, "share": None, "share_sigma": None, "role": None}
             for name, width, value, error in zip(
                 self.measured.names, self.measured.widths, curve.remaining, sigma, strict=True)
         ]  # fmt: skip
         load_sigma = np.sqrt(np.diagonal(curve.load_covariance))
         for layer, (share, error) in enumerate(zip(*shares(curve), strict=True)):
             points[layer + 1] |= {
-                "load": curve.loads[layer], "sigma_load": load_sigma[layer],
-                "share": share, "sigma_share": error, "role": self.roles[layer],
+                "load": curve.loads[layer], "load_sigma": load_sigma[layer],
+                "share": share, "share_sigma": error, "role": self.roles[layer],
             }  # fmt: skip
-        law = {"r": self.law.r, "sigma_r": self.law.r_sigma, "rho": self.law.rho,
-               "sigma_rho": self.law.rho_sigma, "conditions": self.law_conditions}  # fmt: skip
+        law = {"r": self.law.r, "r_sigma": self.law.r_sigma, "rho": self.law.rho,
+               "rho_sigma": self.law.rho_sigma, "conditions": self.law_conditions}  # fmt: skip
         return {
             "samples": self.measured.samples, "classes": self.measured.classes,
             "accuracy_percent": self.accuracy, "layers": points, "law": law,
