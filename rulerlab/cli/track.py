@@ -38,7 +38,9 @@ def command(videos, rig_path, camera, output, force, at_s, no_video, as_json, qu
     Writes a run folder for each: tracks.csv, segments.csv, load_curve.csv, tracks.nc,
     annotated.mp4, plots/, report.html and run.json.
     """
-    files = _files(videos)
+    from rulerlab.video import files_in
+
+    files = files_in(videos)
     options = {"rig_path": rig_path, "camera": camera, "force": force, "at_s": at_s,
                "no_video": no_video, "quiet": quiet}
     if len(files) == 1 and videos[0] == files[0]:
@@ -47,21 +49,6 @@ def command(videos, rig_path, camera, output, force, at_s, no_video, as_json, qu
         _say(summary, as_json)
         return 4 if summary["quality"] else 0
     return _batch(files, output, as_json, options)
-
-
-def _files(videos: tuple[Path, ...]) -> list[Path]:
-    from rulerlab.video import VIDEO_SUFFIXES
-
-    files = []
-    for path in videos:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
-            if not inside:
-                raise InputError(f"{path} holds no videos ({' '.join(VIDEO_SUFFIXES)})")
-            files += inside
-        else:
-            files.append(path)
-    return list(dict.fromkeys(files))
 
 
 def _targets(files: list[Path], output: Path | None) -> list[Path]:
