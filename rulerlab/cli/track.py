@@ -45,7 +45,9 @@ def command(videos, rig_path, camera, output, force, at_s, joints_path, pick, no
     annotated.mp4, plots/, report.html and run.json. Single pictures (png, jpg, ...) of a bare
     ruler are read likewise; they give annotated.png.
     """
-    files = _files(videos)
+    from rulerlab.video import files_in
+
+    files = files_in(videos)
     if (joints_path or pick) and (len(files) != 1 or not _is_picture(files[0])):
         raise UsageError("--joints and --pick are for one picture at a time")
     joints = _joints(files[0], joints_path, pick)
@@ -57,21 +59,6 @@ def command(videos, rig_path, camera, output, force, at_s, joints_path, pick, no
         _say(summary, as_json)
         return 4 if summary["quality"] else 0
     return _batch(files, output, as_json, options)
-
-
-def _files(videos: tuple[Path, ...]) -> list[Path]:
-    from rulerlab.video import VIDEO_SUFFIXES
-
-    files = []
-    for path in videos:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
-            if not inside:
-                raise InputError(f"{path} holds no videos ({' '.join(VIDEO_SUFFIXES)})")
-            files += inside
-        else:
-            files.append(path)
-    return list(dict.fromkeys(files))
 
 
 def _is_picture(path: Path) -> bool:
