@@ -13,7 +13,7 @@ from rulerlab.calibrate.board import Board, find_corners, quick_corners
 from rulerlab.errors import InputError, QualityError
 from rulerlab.video import VIDEO_SUFFIXES, Recording
 
-CORNERS_MIN = 8
+CORNERS_MIN = 6  # twelve numbers, for the six of a pose
 VIDEO_LOOKS = 240  # frames of a video in which the board is searched for
 VIDEO_VIEWS = 30  # frames of a video that are used
 

@@ -13,7 +13,6 @@ from rulerlab.errors import InputError, RulerlabError, UsageError
 if TYPE_CHECKING:
     from rulerlab.rig import Rig
 
-LENS_ERROR = 0.002  # relative error of lengths by an uncalibrated lens that is worth a warning
 GATE_LOST = 0.2  # share of frames in which a point may be lost before the run counts as poor
 
 
@@ -82,11 +81,10 @@ def _targets(files: list[Path], output: Path | None) -> list[Path]:
 def _rig(video: Path, rig_path: Path | None, camera: Path | None, quiet: bool) -> Rig:
     from dataclasses import replace
 
-    from rulerlab.rig import CameraOfRig, Rig, read_rig
+    from rulerlab.rig import CameraOfRig, Rig, read_rig, rig_beside
 
     if rig_path is None:
-        beside = [video.with_name(video.stem + ".rig.toml"), video.with_name("rig.toml")]
-        rig_path = next((path for path in beside if path.is_file()), None)
+        rig_path = rig_beside(video)
         if rig_path is not None and not quiet:
             click.echo(f"rig: {rig_path}", err=True)
     rig = Rig() if rig_path is None or str(rig_path) == "none" else read_rig(rig_path)
@@ -124,14 +122,13 @@ def _track_one(
 
 
 def _write(folder, recording, rig, tracked, at_s, no_video) -> dict[str, Any]:
-    import numpy as np
 
     from rulerlab import segments, store
     from rulerlab.report import write_report
 
     tracks = tracked.tracks
-    position_mm, covariance_mm = segments.to_plane(tracked)
-    sigma_mm = np.sqrt(np.diagonal(covariance_mm, axis1=-2, axis2=-1))
+    position_mm, covariance_mm, shared_mm = segments.to_plane(tracked)
+    sigma_mm = segments.total_sigma(covariance_mm, shared_mm)
     motion = segments.motion_of(tracked)
     in_mm = motion.unit == "mm"
     store.write_tracks_csv(folder / "tracks.csv", tracks, *(
@@ -153,7 +150,6 @@ def _write(folder, recording, rig, tracked, at_s, no_video) -> dict[str, Any]:
                             "its first frame; film a second of rest first")
     except RulerlabError as error:
         warnings.append(f"no load curve: {error}")
-    warnings += _lens_warning(recording, rig, tracked)
     for unit, curve in curves.items():
         store.write_load_curve(folder, curve,
                                name="load_curve_folds" if unit == "fold" else "load_curve")
@@ -166,27 +162,6 @@ def _write(folder, recording, rig, tracked, at_s, no_video) -> dict[str, Any]:
                          | {"health": tracked.health})
     write_report(folder)
     return summary
-
-
-def _lens_warning(recording, rig, tracked) -> list[str]:
-    """What an uncalibrated lens does to the millimetres, from the straight lines in view."""
-    import numpy as np
-
-    view, last = tracked.view, tracked.tracks.position_px[-1]
-    reference = [*rig.reference.crosses_mm, *rig.reference.tags_mm.values()]
-    last = last[np.isfinite(last[:, 0])]
-    if view is None or view.camera is not None or len(reference) < 4 or len(last) < 3:
-        return []
-    from rulerlab.calibrate.check import error_without_camera
-
-    frames = len(tracked.tracks.time_s)
-    everywhere = np.broadcast_to(np.array(reference), (frames, len(reference), 2))
-    marks_px = view.to_px(everywhere, np.zeros(len(reference)))[-1]
-    error = error_without_camera(recording.latest.luma, marks_px, last)
-    if error is None or error < LENS_ERROR:
-        return []
-    return [f"the lens is not calibrated and bends straight lines: lengths are wrong by up to "
-            f"{100 * error:.1f} %; make a camera.toml with rulerlab calibrate camera"]
 
 
 def _draw(folder, recording, tracked, motion, curve, pull, no_video) -> None:
