@@ -11,7 +11,7 @@ import numpy as np
 from rulerlab.camera import Camera
 
 STANDARD, RATIONAL, FISHEYE = "standard", "rational", "fisheye"
-MODELS = (STANDARD, RATIONAL, FISHEYE)
+MODELS = (STANDARD, FISHEYE, RATIONAL)  # the first that fits is taken
 _DISTORTION = {
     STANDARD: ("k1", "k2", "p1", "p2", "k3"),
     RATIONAL: ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"),

@@ -19,7 +19,8 @@ from rulerlab.errors import QualityError
 
 BAD_VIEW_FACTOR = 3.0  # a view whose residual is so many times the usual one does not belong
 BAD_CORNER_FACTOR = 5.0  # standard deviations, from the median
-RICHER_MODEL_GAIN = 0.15  # the residual must fall by this share to pay for more parameters
+VIEWS_KEPT_MIN = 0.7  # a model that drops more of the views than this explains nothing
+RICHER_MODEL_GAIN = 0.15  # the residual must fall by this share to leave a preferred model
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,13 @@ class Fit:
         """Reprojection error of each view, (V,): RMS of the distance."""
         return np.array([rms(residual) for residual in self.residuals()])
 
-    def error_px(self) -> float:
-        """Reprojection error of all corners: RMS of the distance."""
-        return rms(np.concatenate(self.residuals()))
+    def error_px(self, names: set[str] | None = None) -> float:
+        """Reprojection error of all corners (of the views with these names): RMS of the distance.
+        """
+        return rms(np.concatenate([
+            residual for view, residual in zip(self.views, self.residuals(), strict=True)
+            if names is None or view.name in names
+        ]))
 
 
 @dataclass(frozen=True)
@@ -73,16 +78,7 @@ def calibrate_camera(
     film next, when the views can't determine the camera.
     """
     refuse_too_few(found.views, found.dropped)
-    first = lens.STANDARD if model == "auto" else model
-    fit, dropped, corners = _fit_cleaned(found.views, found.size_px, first)
-    if model == "auto":
-        for richer in (lens.RATIONAL, lens.FISHEYE):
-            try:
-                other = _fit_cleaned(found.views, found.size_px, richer)
-            except QualityError:
-                continue
-            if _pays(other[0], fit):
-                fit, dropped, corners = other
+    fit, dropped, corners = _simplest(found, lens.MODELS if model == "auto" else (model,))
     refuse_too_few(fit.views, {**found.dropped, **dropped})
     spread = parameter_spread(fit)
     if spread.shift.any():
@@ -97,12 +93,25 @@ def calibrate_camera(
     return Calibrated(fit, spread, {**found.dropped, **dropped}, corners, camera)
 
 
-def _pays(richer: Fit, simple: Fit) -> bool:
-    """Whether a richer model is worth it: no view lost, and a clearly smaller residual."""
-    if len(richer.views) < len(simple.views):
-        return False
-    gain = 1 - richer.error_px() / simple.error_px()
-    return gain > RICHER_MODEL_GAIN and bool((richer.parameters[:2] > 0).all())
+def _simplest(found: Views, models: tuple[str, ...]) -> tuple[Fit, dict[str, str], int]:
+    """The first model that fits nearly as well as the best, in the views that all of them keep."""
+    fits, refusals = [], []
+    for model in models:
+        try:
+            fits.append(_fit_cleaned(found.views, found.size_px, model))
+        except QualityError as refusal:
+            refusals.append(refusal)
+    fits = [done for done in fits if (done[0].parameters[:2] > 0).all()]
+    if not fits:
+        raise refusals[0] if refusals else QualityError(
+            "no lens explains the views: film the board tilted, at different places of the picture"
+        )
+    most = max(len(fit.views) for fit, _, _ in fits)
+    fits = [done for done in fits if len(done[0].views) >= VIEWS_KEPT_MIN * most]
+    common = set.intersection(*({view.name for view in fit.views} for fit, _, _ in fits))
+    errors = [fit.error_px(common or None) for fit, _, _ in fits]
+    limit = min(errors) / (1 - RICHER_MODEL_GAIN)
+    return next(done for done, error in zip(fits, errors, strict=True) if error <= limit)
 
 
 def _fit_cleaned(

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rulerlab.chain.kernels import compiled, inner
+from rulerlab.chain.mean import B0, B1, B2, B3, B4, B5
 
 STEP = 0.4  # largest time step over tau, a fifth below the largest stable one
 QUIET = 1e-7  # noise below this share of the pull is none
@@ -57,12 +58,15 @@ class Foretold:
 
 @inner
 def _gauss(u):
-    """Density and distribution function of the standard normal."""
-    if u > 8.0:
+    """Density and distribution function of the standard normal, to 1e-7."""
+    if u > 6.0:
         return 0.0, 1.0
-    if u < -8.0:
+    if u < -6.0:
         return 0.0, 0.0
-    return math.exp(-0.5 * u * u) * 0.3989422804014327, 0.5 * math.erfc(-u * 0.7071067811865476)
+    density = math.exp(-0.5 * u * u) * 0.3989422804014327
+    t = 1 / (1 + B0 * abs(u))
+    beyond = density * t * (B1 + t * (B2 + t * (B3 + t * (B4 + t * B5))))
+    return density, 1 - beyond if u > 0 else beyond
 
 
 @inner
@@ -77,38 +81,36 @@ def _slip(force, noise, friction_right, friction_left):
 
 
 @inner
-def _shake(out, matrix, slope, ends, stiff, blocks, step):
-    """out = (1 + step J + step^2 J^2 / 2) matrix with J the linearised law, columns apart."""
-    size = matrix.shape[0]
-    first, second = np.empty(size), np.empty(size)
-    for column in range(matrix.shape[1]):
-        for row in range(size):
-            first[row] = matrix[row, column]
-        for power in range(2):
-            source = first if power == 0 else second
-            previous = 0.0
-            for block in range(blocks):
-                here = source[block]
-                beyond = source[block + 1] if block + 1 < blocks else 0.0
-                rate = stiff[block] * (previous - here) + stiff[block + 1] * (beyond - here)
-                if power == 0:
-                    for effect in range(size - blocks):
-                        shift = 0.0
-                        if block == 0:
-                            shift -= stiff[0] * ends[0, effect]
-                        if block == blocks - 1:
-                            shift -= stiff[blocks] * ends[1, effect]
-                        rate += shift * matrix[blocks + effect, column]
-                second[block] = slope[block] * rate
-                previous = here
-            share = step if power == 0 else 0.5 * step * step
-            for block in range(blocks):
-                if power == 0:
-                    out[block, column] = matrix[block, column] + share * second[block]
-                else:
-                    out[block, column] += share * second[block]
-        for row in range(blocks, size):
-            out[row, column] = matrix[row, column]
+def _rate(out, matrix, slope, ends, stiff, blocks):
+    """out = J matrix for the blocks, J the linearised law; rows are places and effects."""
+    size, columns = matrix.shape
+    for block in range(blocks):
+        left, right, rate = stiff[block], stiff[block + 1], slope[block]
+        for column in range(columns):
+            out[block, column] = -rate * (left + right) * matrix[block, column]
+        if block:
+            for column in range(columns):
+                out[block, column] += rate * left * matrix[block - 1, column]
+        if block + 1 < blocks:
+            for column in range(columns):
+                out[block, column] += rate * right * matrix[block + 1, column]
+    for effect in range(size - blocks):
+        first = slope[0] * stiff[0] * ends[0, effect]
+        last = slope[blocks - 1] * stiff[blocks] * ends[1, effect]
+        for column in range(columns):
+            out[0, column] -= first * matrix[blocks + effect, column]
+            out[blocks - 1, column] -= last * matrix[blocks + effect, column]
+
+
+@inner
+def _shake(matrix, once, twice, slope, ends, stiff, blocks, step):
+    """matrix becomes (1 + step J + step^2 J^2 / 2) matrix; `once`, `twice` of its shape are
+    scratch, zero in the rows of the effects."""
+    _rate(once, matrix, slope, ends, stiff, blocks)
+    _rate(twice, once, slope, ends, stiff, blocks)
+    for row in range(blocks):
+        for column in range(matrix.shape[1]):
+            matrix[row, column] += step * (once[row, column] + 0.5 * step * twice[row, column])
 
 
 @inner
@@ -154,8 +156,10 @@ def _follow(seen, law, correct, place, score):
     size = blocks + seen.pattern.shape[2]
     x, force, slope = np.zeros(size), np.empty(blocks), np.empty(blocks)
     half, source = np.empty(blocks), np.empty(blocks)
-    spread, product, jitter = np.zeros((size, size)), np.zeros((size, size)), np.zeros((size, 1))
-    shaken, stiff = np.zeros((size, 1)), seen.stiffness
+    spread, other_way = np.zeros((size, size)), np.zeros((size, size))
+    once, twice = np.zeros((size, size)), np.zeros((size, size))
+    jitter, jitter_once, jitter_twice = np.zeros((size, 1)), np.zeros((size, 1)), np.zeros((size, 1))
+    stiff = seen.stiffness
     longest = STEP * law.tau / stiff.max()
     for effect in range(blocks, size):
         spread[effect, effect] = 1.0 if correct else 0.0
@@ -207,10 +211,13 @@ def _follow(seen, law, correct, place, score):
                     )
                     spread[block, block] += source[block]
                 jitter[blocks - 1, 0] += 0.5 * dt * stiff[blocks] * slope[blocks - 1]
-                _shake(product, spread, slope, ends, stiff, blocks, dt)
-                _shake(spread, product.T, slope, ends, stiff, blocks, dt)
-                _shake(shaken, jitter, slope, ends, stiff, blocks, dt)
-                jitter[:] = shaken
+                for _ in range(2):  # from the left and, turned over, from the right
+                    _shake(spread, once, twice, slope, ends, stiff, blocks, dt)
+                    for row in range(size):
+                        for column in range(size):
+                            other_way[column, row] = spread[row, column]
+                    spread, other_way = other_way, spread
+                _shake(jitter, jitter_once, jitter_twice, slope, ends, stiff, blocks, dt)
                 jitter[blocks - 1, 0] += 0.5 * dt * stiff[blocks] * slope[blocks - 1]
                 for block in range(blocks):
                     spread[block, block] += source[block]

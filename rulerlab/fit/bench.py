@@ -96,7 +96,7 @@ def bench_of(motion: Motion, rig: Rig) -> Bench:
 def _per(numbers: tuple[float, ...], count: int, name: str) -> np.ndarray:
     if len(numbers) not in (1, count):
         raise InputError(
-            f"blocks.{name} has {len(numbers)} numbers, a chain of {count} blocks needs 1 or {count}"
+            f"blocks.{name} has {len(numbers)} numbers; {count} blocks need 1 or {count}"
         )
     return np.broadcast_to(np.array(numbers, float), count).copy()
 

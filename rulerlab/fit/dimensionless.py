@@ -24,15 +24,15 @@ AXES = (
     Axis("friction_right_over_k", "1", 0.002, 1.0),
     Axis("friction_left_over_k", "1", 0.002, 1.0),
     Axis("noise_over_k", "1", 0.002, 1.0),
-    Axis("time_scale_over_pull", "1", 3e-3, 1.0, zero=False),
+    Axis("time_scale_over_pull", "1", 5e-3, 1.0, zero=False),
     Axis("kick_over_time_scale", "1", 1e-3, 0.1, zero=False),
     Axis("wander", "1", 0.001, 0.5),
 )
 ALLOWED = 0.05  # wander that a chain of not quite equal blocks and springs may show
 FLOOR = 1e-4  # of the pull: accuracy of the integration, and of a motion without errors
-FRAMES, ALL_FRAMES = 150, 600  # frames compared in the quick answer, and in the posterior
-PARTICLES, ALL_PARTICLES = 256, 1024
-MOVES, ALL_MOVES = 4.0, 12.0  # accepted steps of each particle at full likelihood
+FRAMES, ALL_FRAMES = 100, 600  # frames compared in the quick answer, and in the posterior
+PARTICLES, ALL_PARTICLES = 192, 1024
+MOVES, ALL_MOVES = 8.0, 20.0  # accepted steps of each particle at full likelihood
 
 
 @dataclass(frozen=True)

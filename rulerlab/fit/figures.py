@@ -66,7 +66,7 @@ def _balance(summary: Summary, block_mm: np.ndarray) -> tuple[np.ndarray, np.nda
 def plot_force(result: FitResult, ax: Axes, *, bench: Bench) -> None:
     """What holds every block back (springs minus inertia) against its velocity, and the law."""
     force, speed = (part[0] for part in _balance(Summary(bench), bench.block_mm[None]))
-    ax.plot(speed, force, ".", ms=2.5, color=MUTED, alpha=0.6, label="measured, per frame and block")
+    ax.plot(speed, force, ".", ms=2.5, color=MUTED, alpha=0.6, label="measured, each frame")
     reach = float(np.quantile(np.abs(speed), 0.995)) or 1.0
     line = np.linspace(-reach, reach, 401)
     samples = _column(result, "friction_force_N"), _column(result, "viscous_N_s_per_m")

@@ -21,6 +21,7 @@ EDGE = 0.04  # share of an axis that counts as its end
 CERTAIN = 0.025  # posterior that may lie there without the end counting as allowed
 RIDGE = 0.95  # correlation from which two parameters are known only together
 WIDE = 0.03  # standard deviation on its axis from which such a parameter is not known by itself
+EFFECTIVE = 0.3  # share of particles that stay effective from one power to the next
 
 
 @dataclass(frozen=True)
@@ -88,16 +89,16 @@ def sample(
     axes: int,
     rng: np.random.Generator,
     *,
-    particles: int = 256,
+    particles: int = 192,
     last_moves: float = 4.0,
     progress: Callable[[float], None] | None = None,
 ) -> Draws:
     """Draws from a log likelihood over the unit cube by sequential Monte Carlo (Del Moral 2006).
 
-    Particles start all over the prior; the likelihood is let in power by power, so that half of
-    them stay effective, and after each power they are resampled and step at random, as widely as
-    they lie apart, until each was moved about once; at full likelihood `last_moves` times.
-    Several maxima, ridges and edges are kept. `density` must be safe to call from two threads.
+    Particles start all over the prior; the likelihood is let in power by power, so that a share
+    EFFECTIVE of them stays effective. After each power they are resampled and step at random, as
+    widely as they lie apart, until each was moved about once; at full likelihood `last_moves`
+    times. Several maxima, ridges and edges are kept. `density` must be safe to call from threads.
     """
     from scipy.stats import qmc
 
@@ -106,11 +107,11 @@ def sample(
         def heights(places: np.ndarray) -> np.ndarray:
             return np.array(list(pool.map(density, places)))
 
-        place = qmc.Sobol(axes, rng=rng).random(4 * particles)
+        place = qmc.LatinHypercube(axes, rng=rng).random(4 * particles)
         height = heights(place)
         reached, evidence, scale, rate = 0.0, 0.0, 1.0, 1.0
         while reached < 1:
-            power = _power(height, reached, 0.5 * particles / len(place))
+            power = _power(height, reached, EFFECTIVE * particles / len(place))
             weight = (power - reached) * (height - height.max())
             evidence += (power - reached) * height.max() + math.log(np.exp(weight).mean())
             reached = power

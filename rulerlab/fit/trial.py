@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rulerlab.chain.drive import Drive
 from rulerlab.chain.kernels import advance
 from rulerlab.chain.model import ChainModel
-from rulerlab.chain.drive import Drive
 from rulerlab.chain.simulate import law_of, new_tile
 from rulerlab.fit.bench import Bench
 from rulerlab.fit.paths import hand_path

@@ -1,9 +1,9 @@
 """A whole MLP in one compiled loop: forward, backward and optimiser on BLAS, without torch.
 
 A batch goes through each layer in blocks of samples that stay in the cache from BatchNorm through
-LeakyReLU and dropout to the next product. BatchNorm of the input is folded into the first layer. A
-bias in front of BatchNorm changes nothing and gets no slope; it is counted in the running mean
-only.
+LeakyReLU and dropout to the next product; what dropout left is worked out anew on the way back,
+which is cheaper than to keep it. BatchNorm of the input is folded into the first layer. A bias in
+front of BatchNorm changes nothing and gets no slope; it is counted in the running mean only.
 
 numba keeps machine code by the date of this file: after a change in `tiles`, `descent` or `chance`
 touch it.
@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from rulerlab.chain.kernels import compiled, inner
+from rulerlab.chain.simulate import apart
 from rulerlab.network import chance, descent, tiles
 from rulerlab.network.data import DataSet
 from rulerlab.network.mlp import MLP
@@ -27,6 +28,7 @@ from rulerlab.network.recipe import Recipe
 from rulerlab.network.steps import batch_ends, epoch_order
 
 SMALL_PRODUCT, IN_CACHE = 1_000_000, 16_384
+FACTOR, OFFSET, MEAN, SUM, OTHER_SUM, SCALE, ALONG, LEVEL = range(8)
 
 
 class Net(NamedTuple):
@@ -43,15 +45,17 @@ class Net(NamedTuple):
     running_variance: np.ndarray
     x: np.ndarray  # (N p,) normalised input
     z: np.ndarray  # (H, N w) before BatchNorm
-    a: np.ndarray  # (H, N w) after dropout
     d: np.ndarray  # (N w,) slopes after dropout
-    before: np.ndarray  # (n w,) slopes before BatchNorm
+    active: np.ndarray  # (n w,) of a block after dropout
+    before: np.ndarray  # (n w,) slopes of a block before BatchNorm
     logits: np.ndarray  # (N c,)
     mean: np.ndarray  # (H + 1, u) of the batch, the input first
     variance: np.ndarray  # (H + 1, u)
     inverse: np.ndarray  # (H + 1, u) 1 / standard deviation
-    unit: np.ndarray  # (4, u) coefficients
-    tiles: np.ndarray  # (6, TILE u) coefficients and sums
+    factor: np.ndarray  # (H + 1, u) what BatchNorm comes to: factor z + offset
+    offset: np.ndarray  # (H + 1, u)
+    constant: np.ndarray  # (u,) of the layer at hand
+    tiles: np.ndarray  # (8, TILE u) coefficients and sums, see FACTOR and following
     turned: np.ndarray  # (u u,) weights of a layer, transposed
     part: np.ndarray  # (2, u u) slopes of weights
     labels: np.ndarray  # (N,) of the batch
@@ -143,7 +147,7 @@ def turn_weights(net, law, layer):
     start = start_of(law, layer)
     weights = table(net.theta[start:], 0, units, fan)
     bias = net.theta[start + units * fan : start + units * (fan + 1)]
-    turned, constant = table(net.turned, 0, fan, units), net.unit[3, :units]
+    turned, constant = table(net.turned, 0, fan, units), net.constant[:units]
     for j in range(fan):
         for k in range(units):
             turned[j, k] = weights[k, j]
@@ -164,16 +168,16 @@ def finish_norm(net, law, layer, samples, fresh):
     Those of the input, at layer 0, are without BatchNorm's own, which the first layer takes in.
     """
     units, end = shape_of(law, layer)[1], start_of(law, layer)
-    factor, offset, constant = net.unit[0, :units], net.unit[1, :units], net.unit[3, :units]
-    mean, wide = net.mean[layer, :units], tiles.TILE * units
+    factor, offset = net.factor[layer, :units], net.offset[layer, :units]
+    mean, constant = net.mean[layer, :units], net.constant[:units]
     tiles.fill(factor, 1)
     if law.norm:
         inverse, variance = net.inverse[layer, :units], net.variance[layer, :units]
         place = 0 if layer == 0 else law.inputs + (layer - 1) * units
         if fresh or layer > 0:
-            tiles.fold(mean, net.tiles[3, :wide])
-            tiles.fold(variance, net.tiles[4, :wide])
-            tiles.settle(mean, variance, inverse, net.tiles[2], samples)
+            tiles.fold(mean, net.tiles[SUM])
+            tiles.fold(variance, net.tiles[OTHER_SUM])
+            tiles.settle(mean, variance, inverse, net.tiles[MEAN], samples)
         tiles.follow(net.running_mean[place : place + units],
                      net.running_variance[place : place + units],
                      mean, variance, constant, samples)
@@ -185,15 +189,16 @@ def finish_norm(net, law, layer, samples, fresh):
     else:
         tiles.fill(mean, 0)
         tiles.copy(offset, constant)
-    tiles.tile(net.tiles[0, :wide], factor)
-    tiles.tile(net.tiles[1, :wide], offset)
+    tiles.tile(net.tiles[FACTOR], factor)
+    tiles.tile(net.tiles[OFFSET], offset)
 
 
 @inner
 def gather_norm(net, rows, units, first):
     """Add a block to the sums that BatchNorm takes over the batch."""
     wide = tiles.TILE * units
-    shift, total, square = net.tiles[2, :wide], net.tiles[3, :wide], net.tiles[4, :wide]
+    shift, total = net.tiles[MEAN, :wide], net.tiles[SUM, :wide]
+    square = net.tiles[OTHER_SUM, :wide]
     if first == 0:
         tiles.guess_mean(shift, rows)
         tiles.fill(total, 0)
@@ -204,29 +209,29 @@ def gather_norm(net, rows, units, first):
 @inner
 def signal_of(net, law, layer, first, last, step, fresh):
     """What enters a layer, for one block: the normalised input, or the activations below."""
-    units = shape_of(law, layer)[1]
-    factor, offset = net.tiles[0, : tiles.TILE * units], net.tiles[1, : tiles.TILE * units]
-    kind = net.theta.dtype.type
+    units, kind = shape_of(law, layer)[1], net.theta.dtype.type
+    factor = net.tiles[FACTOR, : tiles.TILE * units]
+    offset = net.tiles[OFFSET, : tiles.TILE * units]
     if layer == 0:
         rows = net.x[first * units : last * units]
         if law.norm and fresh:
             tiles.activate(rows, rows, factor, offset, kind(1))
         return rows.reshape(last - first, units)
     z = net.z[layer - 1, first * units : last * units]
-    a = net.a[layer - 1, first * units : last * units]
+    out = net.active[: z.size]
     if law.dropout > 0:
         words = stream_of(law, net.words, chance.MASK + layer - 1, step, first * units, z.size)
-        tiles.activate_some(a, z, factor, offset, kind(law.alpha), words, law.dropout)
+        tiles.activate_some(out, z, factor, offset, kind(law.alpha), words, law.dropout)
     else:
-        tiles.activate(a, z, factor, offset, kind(law.alpha))
-    return a.reshape(last - first, units)
+        tiles.activate(out, z, factor, offset, kind(law.alpha))
+    return out.reshape(last - first, units)
 
 
 @inner
 def forward(net, law, samples, step, fresh):
     """From the input to the logits; block by block, so that a block stays in the cache."""
     p = law.inputs
-    tiles.fill(net.unit[3], 0)
+    tiles.fill(net.constant, 0)
     if law.norm and fresh:
         for first in range(0, samples, law.block):
             last = min(first + law.block, samples)
@@ -273,22 +278,18 @@ def start_back(net, law, layer, samples):
     """Slopes of a layer's BatchNorm, or of its bias, and what they make of slopes before it."""
     units, end = law.width, start_of(law, layer + 1)
     wide = tiles.TILE * units
-    scale, along, level = net.unit[0, :units], net.unit[1, :units], net.unit[2, :units]
-    beta = net.grad[end - units : end]
-    tiles.fold(beta, net.tiles[3, :wide])
+    scale, along = net.tiles[SCALE, :wide], net.tiles[ALONG, :wide]
+    level, beta = net.tiles[LEVEL, :wide], net.grad[end - units : end]
+    tiles.fold(beta, net.tiles[SUM])
     if law.norm:
         gamma = net.grad[end - 2 * units : end - units]
-        tiles.fold(gamma, net.tiles[4, :wide])
+        tiles.fold(gamma, net.tiles[OTHER_SUM])
         tiles.shrink(scale, along, level, net.theta[end - 2 * units : end - units],
-                     net.mean[layer + 1, :units], net.inverse[layer + 1, :units], gamma, beta,
-                     samples)
+                     net.mean[layer + 1], net.inverse[layer + 1], gamma, beta, samples)
     else:
         tiles.fill(scale, 1)
         tiles.fill(along, 0)
         tiles.fill(level, 0)
-    tiles.tile(net.tiles[0, :wide], scale)
-    tiles.tile(net.tiles[1, :wide], along)
-    tiles.tile(net.tiles[2, :wide], level)
 
 
 @inner
@@ -301,7 +302,7 @@ def slopes_before(net, law, layer, first, last):
     out = net.before[: (last - first) * units]
     tiles.pull_back_norm(
         out, net.d[first * units : last * units], net.z[layer, first * units : last * units],
-        net.tiles[0, :wide], net.tiles[1, :wide], net.tiles[2, :wide],
+        net.tiles[SCALE, :wide], net.tiles[ALONG, :wide], net.tiles[LEVEL, :wide],
     )  # fmt: skip
     return out.reshape(last - first, units)
 
@@ -319,26 +320,28 @@ def backward(net, law, samples, step):
         if layer < law.hidden:
             start_back(net, law, layer, samples)
         slope = net.part[0] if layer == 0 else net.grad[start:]
-        mean, offset, factor = net.tiles[5, :wide], net.tiles[3, :wide], net.tiles[4, :wide]
+        mean, total = net.tiles[MEAN, :wide], net.tiles[SUM, :wide]
+        other = net.tiles[OTHER_SUM, :wide]
         if layer > 0:
+            tiles.tile(net.tiles[FACTOR], net.factor[layer, :fan])
+            tiles.tile(net.tiles[OFFSET], net.offset[layer, :fan])
             tiles.tile(mean, net.mean[layer, :fan])
-            tiles.fill(offset, 0)
-            tiles.fill(factor, 0)
+            tiles.fill(total, 0)
+            tiles.fill(other, 0)
         for first in range(0, samples, law.block):
             last = min(first + law.block, samples)
-            d = slopes_before(net, law, layer, first, last)
-            below = net.x if layer == 0 else net.a[layer - 1]
+            before = slopes_before(net, law, layer, first, last)
+            signal = signal_of(net, law, layer, first, last, step, False)
             target = slope if first == 0 else net.part[1]
-            np.dot(d.T, table(below, first, last, fan), table(target, 0, units, fan))
+            np.dot(before.T, signal, table(target, 0, units, fan))
             if first > 0:
                 tiles.add_to(slope[: units * fan], net.part[1])
             if layer > 0:
-                np.dot(d, table(net.theta[start:], 0, units, fan), table(net.d, first, last, fan))
-                tiles.pull_back(
-                    net.d[first * fan : last * fan], net.a[layer - 1, first * fan : last * fan],
-                    net.z[layer - 1, first * fan : last * fan], mean, kind(law.alpha),
-                    law.dropout, offset, factor,
-                )  # fmt: skip
+                d, z = net.d[first * fan : last * fan], net.z[layer - 1, first * fan : last * fan]
+                weights = table(net.theta[start:], 0, units, fan)
+                np.dot(before, weights, table(d, 0, last - first, fan))
+                tiles.pull_back(d, net.active[: d.size], z, mean, kind(law.alpha), law.dropout,
+                                total, other)
         if layer == 0:
             unfold(net, law)
             start = 0
@@ -425,14 +428,16 @@ def room_for(law: Law, samples: int, kind: type) -> Net:
     def room(*shape: int) -> np.ndarray:
         return np.zeros(shape, kind)
 
+    theta, grad, first, second = apart((count,) * 4, kind)
+    z, d, before, active, x = apart(
+        (hidden * samples * w, samples * w, rows * w, rows * w, samples * p), kind)
     return Net(
-        theta=room(count), grad=room(count), first=room(count), second=room(count),
-        running_mean=room(norms), running_variance=room(norms), x=room(samples * p),
-        z=room(hidden, samples * w), a=room(hidden, samples * w), d=room(samples * w),
-        before=room(rows * w), logits=room(samples * law.classes), mean=room(hidden + 1, widest),
-        variance=room(hidden + 1, widest),
-        inverse=room(hidden + 1, widest), unit=room(4, widest),
-        tiles=room(6, tiles.TILE * widest), turned=room(widest**2), part=room(2, widest**2),
+        theta=theta, grad=grad, first=first, second=second, running_mean=room(norms),
+        running_variance=room(norms), x=x, z=z.reshape(hidden, samples * w), d=d, active=active,
+        before=before, logits=room(samples * law.classes), mean=room(hidden + 1, widest),
+        variance=room(hidden + 1, widest), inverse=room(hidden + 1, widest),
+        factor=room(hidden + 1, widest), offset=room(hidden + 1, widest), constant=room(widest),
+        tiles=room(8, tiles.TILE * widest), turned=room(widest**2), part=room(2, widest**2),
         labels=np.zeros(samples, np.int64),
         words=np.zeros(max(stream, chance.whole_groups(2 * samples)), np.uint32),
         normals=np.zeros(stream, np.float32),

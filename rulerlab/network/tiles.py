@@ -114,12 +114,17 @@ def shrink(scale, along, level, gamma, mean, inverse, slope_gamma, slope_beta, s
 
     slope_gamma comes in as the sum of d (z - mean) and leaves as the slope of gamma.
     """
-    share = mean.dtype.type(1 / samples)
-    for k in range(mean.size):
+    units, share = gamma.size, mean.dtype.type(1 / samples)
+    for k in range(units):
         slope_gamma[k] *= inverse[k]
         scale[k] = gamma[k] * inverse[k]
         along[k] = -scale[k] * inverse[k] * slope_gamma[k] * share
         level[k] = -scale[k] * slope_beta[k] * share - along[k] * mean[k]
+    for t in range(1, TILE):
+        for k in range(units):
+            scale[t * units + k] = scale[k]
+            along[t * units + k] = along[k]
+            level[t * units + k] = level[k]
 
 
 @loop

@@ -20,7 +20,7 @@ BLUR_PX = 0.7  # sigma of lens and sensor
 DARK, LIGHT = 40.0, 193.0  # grey of ink and paper
 TABLE = 128  # grey in the texture of what lies round the board
 HOLD_S, MOVE_S, EXPOSURE_S = 0.45, 0.55, 0.008
-FILLS = (0.5, 0.95)  # share of the picture's width that the board takes
+FILLS = (0.45, 0.95)  # share of the picture's width that the board takes
 TILT_DEG = (15.0, 40.0)
 
 
@@ -85,12 +85,13 @@ def random_pose(camera: Camera, board: Board, rng: np.random.Generator) -> np.nd
     """
     size, corners = np.array(camera.image_size_px), board.corners_mm
     matrix = camera.camera_matrix
+    wide = (board.inner[0] + 1) * board.square_mm
     needed = 1.0 if board.kind == "chessboard" else 0.5
     for _ in range(2000):
         tilt, way = np.radians(rng.uniform(*TILT_DEG)), rng.uniform(0, 2 * np.pi)
         turn = cv2.Rodrigues(np.array([np.cos(way), np.sin(way), 0]) * tilt)[0]
         turn = turn @ cv2.Rodrigues(np.array([0, 0, rng.uniform(-0.4, 0.4)]))[0]
-        depth = matrix[0, 0] * np.ptp(corners[:, 0]) / (rng.uniform(*FILLS) * size[0])
+        depth = matrix[0, 0] * wide / (rng.uniform(*FILLS) * size[0])
         ray = camera.undistort(rng.uniform(0.1, 0.9, 2) * size)
         shift = depth * np.append(ray, 1.0) - turn @ corners.mean(axis=0)
         pose = np.concatenate([cv2.Rodrigues(turn)[0].ravel(), shift])
