@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-TREND = 5
+TREND, LAYER = 5, 3
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,27 @@ class Rods:
     turns: np.ndarray  # (S - 1,) 1 or -1: to which side each hinge folds
     middle_px: np.ndarray  # (2,) where the trend is counted from
     span_px: float  # over which it is counted
+    layer: np.ndarray  # (LAYER,) px: by how much every second stick is seen aside
+
+    @property
+    def every_second(self) -> np.ndarray:
+        """Which sections (S,) lie in the layer that is seen aside of the joints."""
+        return np.arange(len(self.share)) % 2 == 0
+
+    def place(self, points: np.ndarray) -> np.ndarray:
+        """Points (..., 2) counted from the middle, in spans."""
+        return (points - self.middle_px) / self.span_px
+
+    def aside(self, points: np.ndarray) -> np.ndarray:
+        """By how much sticks of the other layer are seen aside of points (..., 2), px.
+
+        They lie lower (or higher) by their thickness: parallax from the foot of the camera.
+        """
+        return self.layer[0] * self.place(points) + self.layer[1:]
 
     def terms(self, joints: np.ndarray) -> np.ndarray:
         """What multiplies the trend for every section of joints (..., N, 2), (..., S, TREND)."""
-        middle = ((joints[..., 1:, :] + joints[..., :-1, :]) / 2 - self.middle_px) / self.span_px
+        middle = self.place((joints[..., 1:, :] + joints[..., :-1, :]) / 2)
         way = np.diff(joints, axis=-2)
         square = np.maximum((way**2).sum(-1), 1e-9)
         double = ((way[..., 0] ** 2 - way[..., 1] ** 2) / square,
@@ -59,7 +76,7 @@ def rods_of(
     turns = np.where(folds(joints) >= 0, 1.0, -1.0)
     trend = np.array([np.log(usual), *[0.0] * (TREND - 1)])
     return Rods(share, tuple(kinds), trend, width_px, 0.5 * width_px, turns,
-                np.array(size_px) / 2.0, max(size_px) / 2.0)
+                np.array(size_px) / 2.0, max(size_px) / 2.0, np.zeros(LAYER))
 
 
 @dataclass(frozen=True)
@@ -116,11 +133,12 @@ def _without_flips(joints: np.ndarray, step: np.ndarray, rods: Rods) -> np.ndarr
 
 def equations(lines: Lines, rods: Rods, joints: np.ndarray):
     """Normal equations at `joints`: matrix (T, 2N, 2N) and right side for the joints, and for
-    what the clip shares (trend, shares of sections that are not full, overhang): the coupling
-    (T, 2N, G), matrix (G, G) and right side (G,)."""
+    what the clip shares (trend, shares of sections that are not full, overhang, layer): the
+    coupling (T, 2N, G), matrix (G, G) and right side (G,)."""
     frames, count = len(joints), joints.shape[1]
     loose = [k for k, kind in enumerate(rods.kinds) if kind != "full"]
-    shared = TREND + len(loose) + 1
+    over = TREND + len(loose)
+    shared = over + 1 + LAYER
     normal = np.zeros((frames, 2 * count, 2 * count))
     right = np.zeros((frames, 2 * count))
     cross = np.zeros((frames, 2 * count, shared))
@@ -137,10 +155,22 @@ def equations(lines: Lines, rods: Rods, joints: np.ndarray):
         ends = slice(2 * k, 2 * k + 4)
         sides = np.zeros((frames, 2, 4))
         sides[:, 0, :2] = sides[:, 1, 2:] = base_normal[:, k]
-        off = lines.aside[:, k] - np.einsum("teb,tb->te", sides, moved[:, k : k + 2].reshape(-1, 4))
+        shift = moved[:, k : k + 2]
+        if rods.every_second[k]:
+            shift = shift + rods.aside(lines.base[:, k : k + 2])
+        off = lines.aside[:, k] - (sides @ shift.reshape(-1, 4, 1))[..., 0]
         pull = np.swapaxes(sides, 1, 2) @ lines.weight[:, k]
         normal[:, ends, ends] += pull @ sides
         right[:, ends] += (pull @ off[..., None])[..., 0]
+        if rods.every_second[k]:
+            place = rods.place(lines.base[:, k : k + 2])
+            part = np.zeros((frames, 2, shared))
+            part[:, :, -3] = np.einsum("tb,teb->te", base_normal[:, k], place)
+            part[:, :, -2:] = base_normal[:, k, None]
+            cross[:, ends] += pull @ part
+            heavy = np.swapaxes(part, 1, 2) @ lines.weight[:, k]
+            common += (heavy @ part).sum(0)
+            common_right += (heavy @ off[..., None])[..., 0].sum(0)
         row = np.concatenate([-unit[:, k], unit[:, k]], -1)
         tight = 1 / (STIFF * wanted[:, k]) ** 2
         miss = wanted[:, k] - length[:, k]
@@ -159,7 +189,7 @@ def equations(lines: Lines, rods: Rods, joints: np.ndarray):
             miss = lines.tip[:, k, end] - rods.overhang_px - (out * moved[:, joint]).sum(-1)
             normal[:, here, here] += weight[:, None, None] * out[:, :, None] * out[:, None]
             right[:, here] += (weight * miss)[:, None] * out
-            cross[:, here, -1] += weight[:, None] * out
-            common[-1, -1] += weight.sum()
-            common_right[-1] += weight @ miss
+            cross[:, here, over] += weight[:, None] * out
+            common[over, over] += weight.sum()
+            common_right[over] += weight @ miss
     return normal, right, cross, common, common_right

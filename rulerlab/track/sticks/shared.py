@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from rulerlab.track.sticks.chain import TREND, Lines, Rods, equations, solve
+from rulerlab.track.sticks.chain import LAYER, TREND, Lines, Rods, equations, solve
 
 TREND_SIGMA = (3.0, 0.03, 0.03, 0.015, 0.015)  # relative: scale, then perspective
 HALF_SIGMA, FREE_SIGMA = 0.04, 0.5  # of a full section: how much these may differ from the start
 OVERHANG_SIGMA = 0.15  # widths
+LAYER_SIGMA = (0.004, 0.001, 0.001)  # spans: thickness over the camera's distance; its foot
 ROUNDS = 6
 
 
@@ -21,27 +22,30 @@ def fit_shared(lines: Lines, rods: Rods) -> Rods:
     sigma = [*TREND_SIGMA]
     sigma += [HALF_SIGMA if rods.kinds[k] == "half" else FREE_SIGMA for k in loose]
     sigma.append(OVERHANG_SIGMA * rods.width_px)
+    sigma += [part * rods.span_px for part in LAYER_SIGMA]
     stiff = 1 / np.array(sigma) ** 2
     expected = np.concatenate([
         [rods.trend[0], *[0.0] * (TREND - 1)],
         [0.5 if rods.kinds[k] == "half" else rods.share[k] for k in loose],
-        [0.5 * rods.width_px],
+        [0.5 * rods.width_px], [0.0] * LAYER,
     ])
+    over = TREND + len(loose)
     joints = lines.base
     for _ in range(ROUNDS):
         joints, _ = solve(lines, rods, rounds=2, start=joints)
         normal, right, cross, common, common_right = equations(lines, rods, joints)
         inverse = np.linalg.inv(normal)
-        now = np.concatenate([rods.trend, rods.share[loose], [rods.overhang_px]])
+        now = np.concatenate([rods.trend, rods.share[loose], [rods.overhang_px],
+                              rods.layer])
         through = np.swapaxes(cross, 1, 2) @ inverse
         common = common - (through @ cross).sum(0) + np.diag(stiff)
         common_right = common_right - (through @ right[..., None]).sum(0)[:, 0]
         step = np.linalg.solve(common, common_right + stiff * (expected - now))
         share = rods.share.copy()
-        share[loose] = np.clip(share[loose] + step[TREND:-1], 0.1, 3.0)
+        share[loose] = np.clip(share[loose] + step[TREND:over], 0.1, 3.0)
+        overhang = np.clip(rods.overhang_px + step[over], 0.1 * rods.width_px, 1.5 * rods.width_px)
         rods = replace(rods, trend=rods.trend + step[:TREND], share=share,
-                       overhang_px=float(np.clip(rods.overhang_px + step[-1], 0.1 * rods.width_px,
-                                                 1.5 * rods.width_px)))
+                       overhang_px=float(overhang), layer=rods.layer + step[over + 1 :])
     return rods
 
 
