@@ -207,7 +207,9 @@ def plot_heat_map(
 
 
 def _quantity(curve: LoadCurve) -> str:
-    return "log separation" if curve.quantity == "1" else curve.quantity
+    named = {"1": "log separation" if curve.source == "network" else "units of the chain",
+             "share": "share of all"}
+    return named.get(curve.quantity, curve.quantity)
 
 
 def plot_load_curve(curve: LoadCurve, ax: Axes) -> None:

@@ -212,3 +212,117 @@ class LoadCurve:
             "linear": float((np.abs(c) < 0.06).mean()),
             "convex": float((c >= 0.06).mean()),
         }
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """How the load is shared over a grid of two parameters, by chains or by measured runs."""
+
+    row: str
+    row_values: np.ndarray  # (R,)
+    column: str
+    column_values: np.ndarray  # (C,)
+    loads: np.ndarray  # (R, C, L) mean of the runs of a cell, held end first; NaN without any
+    c_sigma: np.ndarray  # (R, C) standard error of c
+
+    def __post_init__(self):
+        shape = (len(self.row_values), len(self.column_values))
+        _expect("loads", self.loads, (*shape, np.shape(self.loads)[-1]))
+        _expect("c_sigma", self.c_sigma, shape)
+
+    @property
+    def c(self) -> np.ndarray:
+        """First load minus last load, (R, C)."""
+        return self.loads[..., 0] - self.loads[..., -1]
+
+    @property
+    def v(self) -> np.ndarray:
+        """Spread of the loads, (R, C)."""
+        return self.loads.std(axis=-1)
+
+    def zero_line(self) -> np.ndarray:
+        """Column value at which c crosses 0 upward in each row, (R,); NaN where it does not.
+
+        Straight line between neighbouring columns. With equal friction c only comes near 0, so
+        a crossing must be worth two standard errors on its far side.
+        """
+        order = np.argsort(self.column_values)
+        value = np.array(self.column_values)[order]
+        crossing = np.full(len(self.c), np.nan)
+        for row, (c, sigma) in enumerate(zip(self.c[:, order], self.c_sigma[:, order],
+                                             strict=True)):  # fmt: skip
+            rises = (c[:-1] < 0) & (c[1:] > 2 * np.maximum(sigma[1:], 1e-9))
+            if rises.any():
+                at = int(rises.argmax())
+                crossing[row] = np.interp(0, c[at : at + 2], value[at : at + 2])
+        return crossing
+
+    def zero_line_sigma(self) -> np.ndarray:
+        """Standard deviation of the zero line from the errors of the two c beside it, (R,)."""
+        order = np.argsort(self.column_values)
+        value, c = np.array(self.column_values)[order], self.c[:, order]
+        sigma, line = self.c_sigma[:, order], self.zero_line()
+        spread = np.full(len(line), np.nan)
+        for row in np.flatnonzero(np.isfinite(line)):
+            at = min(int(np.searchsorted(value, line[row], side="right")), len(value) - 1)
+            low, high = c[row, at - 1], c[row, at]
+            pull = np.array([high * sigma[row, at - 1], low * sigma[row, at]])
+            spread[row] = (value[at] - value[at - 1]) / (high - low) ** 2 * np.hypot(*pull)
+        return spread
+
+
+BOUNDS = ("", "upper", "lower", "ridge")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One fitted quantity: what it is, how well it is known, or only how it is bounded."""
+
+    value: float
+    sigma: float  # one standard deviation; inf where the data do not determine it
+    low95: float
+    high95: float
+    unit: str  # "N", "N s/m", "1", ...
+    bound: str = ""  # "upper"/"lower": only that limit holds; "ridge": only with another one
+
+    def __post_init__(self):
+        if self.bound not in BOUNDS:
+            raise ValueError(f"bound is {self.bound!r}, expected one of {BOUNDS}")
+        if not self.low95 <= self.high95:
+            raise ValueError(f"interval runs from {self.low95} to {self.high95}")
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A law of friction and noise fitted to a motion, with the evidence for and against it.
+
+    `valid` is False, and `message` says why, when no law explains the motion.
+    """
+
+    law: str  # "none", "viscous", "coulomb", "coulomb+viscous", "stribeck", "cannot tell", ...
+    parameters: dict[str, Parameter]
+    valid: bool
+    message: str
+    correlation: np.ndarray | None = None  # (P, P) in the order of `parameters`
+    samples: np.ndarray | None = None  # (S, P) draws from the posterior
+    chi2: float = float("nan")
+    degrees_of_freedom: float = float("nan")
+    criterion: dict[str, float] = field(default_factory=dict)  # per law, above the best one
+    tests: dict[str, float] = field(default_factory=dict)  # p-value of each test of the residuals
+    noise_band_hz: tuple[float, float] | None = None  # over which the noise is an rms
+
+    def __post_init__(self):
+        count = len(self.parameters)
+        if self.correlation is not None:
+            _expect("correlation", self.correlation, (count, count))
+        if self.samples is not None:
+            _expect("samples", self.samples, (len(self.samples), count))
+
+    def __getitem__(self, name: str) -> Parameter:
+        """The parameter of this name.
+
+        Raises KeyError naming the fitted ones if it is not among them.
+        """
+        if name not in self.parameters:
+            raise KeyError(f"{name!r} was not fitted; fitted: {', '.join(self.parameters)}")
+        return self.parameters[name]

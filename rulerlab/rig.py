@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ class Reference:
     tags_mm: dict[int, tuple[float, float]] = field(default_factory=dict)
     tag_size_mm: float | None = None
     grid_mm: float | None = None
+    target: str | None = None  # .toml of a printed sheet, whose bars were measured; existing path
+    scale_sigma: float = 0.0  # relative error that all these lengths share
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ CHOICES = {
     "marks.on": ("points", "sections"),
 }
 NUMBER_LISTS = ("height_mm", "along_mm", "sections_mm", "mass_kg", "stiffness_N_per_m")
-POSITIVE = ("tag_size_mm", "grid_mm", "rest_gap_mm", "width_mm")
+POSITIVE = ("tag_size_mm", "grid_mm", "rest_gap_mm", "width_mm", "scale_sigma")
 
 
 def read_toml(path: Path | str) -> dict[str, Any]:
@@ -102,6 +104,12 @@ def read_toml(path: Path | str) -> dict[str, Any]:
         raise InputError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not a TOML file: {error}") from None
+
+
+def rig_beside(video: Path) -> Path | None:
+    """VIDEO.rig.toml or rig.toml in the folder of a video; None without either."""
+    beside = [video.with_name(video.stem + ".rig.toml"), video.with_name("rig.toml")]
+    return next((path for path in beside if path.is_file()), None)
 
 
 def read_rig(path: Path | str) -> Rig:
@@ -119,8 +127,32 @@ def read_rig(path: Path | str) -> Rig:
         camera = path.parent / rig.camera.calibration
         if not camera.is_file():
             raise InputError(f"{path}: camera.calibration: {camera} does not exist")
-        rig = Rig(**{**_shallow(rig), "camera": CameraOfRig(str(camera))})
+        rig = replace(rig, camera=CameraOfRig(str(camera)))
+    if rig.reference.target:
+        sheet = path.parent / rig.reference.target
+        try:
+            rig = replace(rig, reference=_printed(rig.reference, sheet))
+            _check_sizes(rig)
+        except InputError as error:
+            raise InputError(f"{path}: reference.target: {error}") from None
     return rig
+
+
+def _printed(reference: Reference, sheet: Path) -> Reference:
+    """The reference with the sizes, and their error, of a sheet that `rulerlab print` measured."""
+    data = read_toml(sheet)
+    printed, sizes = data.get("printed"), data.get("reference", {})
+    if not isinstance(printed, dict) or "scale_sigma" not in printed:
+        raise InputError(
+            f"{sheet} has no [printed]: measure the bars of the sheet, then "
+            f"rulerlab print --target {sheet} --measured X Y"
+        )
+    found = {
+        key: _value(f"reference.{key}", sizes[key])
+        for key in ("crosses_mm", "tag_size_mm") if key in sizes and not getattr(reference, key)
+    }
+    sigma = reference.scale_sigma or _value("reference.scale_sigma", printed["scale_sigma"])
+    return replace(reference, target=str(sheet), scale_sigma=sigma, **found)
 
 
 def rig_from_dict(data: dict[str, Any]) -> Rig:
@@ -134,8 +166,15 @@ def rig_from_dict(data: dict[str, Any]) -> Rig:
     return rig
 
 
-def _shallow(rig: Rig) -> dict[str, Any]:
-    return {f.name: getattr(rig, f.name) for f in fields(rig)}
+def rig_of_run(stored: dict[str, Any]) -> Rig:
+    """The Rig that run.json keeps (`Rig.as_dict`): what was left out stands there as null."""
+    kept = {}
+    for key, value in stored.items():
+        if isinstance(value, dict):
+            value = {name: item for name, item in value.items() if item not in (None, [], {})}
+        if value not in (None, {}):
+            kept[key] = value
+    return rig_from_dict(kept)
 
 
 def _check_keys(data: dict[str, Any], known: list[str], table: str) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from rulerlab.records import LoadCurve, Motion, Tracks
+from rulerlab.records import FitResult, LoadCurve, Motion, Parameter, Tracks
 
 
 def curve_of(loads, covariance=None):
@@ -131,3 +131,26 @@ def test_tracks_count_what_is_lost_and_refuse_what_is_unknown():
     with pytest.raises(ValueError, match="'guessed'"):
         Tracks(np.arange(3.0), tracks.position_px, tracks.covariance_px,
                np.where(status == "lost", "guessed", status))
+
+
+# --- the fit -----------------------------------------------------------------------------------
+
+def a_fit():
+    friction = Parameter(0.11, 0.01, 0.09, 0.13, "N")
+    return FitResult("coulomb", {"friction_force_N": friction}, True, "")
+
+
+def test_a_fit_is_asked_by_name_and_names_what_it_has():
+    assert a_fit()["friction_force_N"].value == 0.11
+    with pytest.raises(KeyError, match="friction_force_N"):
+        a_fit()["viscous_N_s_per_m"]
+
+
+def test_a_fit_checks_the_shape_of_its_correlations():
+    with pytest.raises(ValueError, match=r"correlation has shape \(2, 2\), expected \(1, 1\)"):
+        FitResult("coulomb", a_fit().parameters, True, "", correlation=np.eye(2))
+
+
+def test_an_interval_runs_from_low_to_high():
+    with pytest.raises(ValueError, match="interval"):
+        Parameter(1.0, 0.1, 1.2, 0.8, "N")

@@ -54,6 +54,40 @@ def test_the_camera_is_looked_for_beside_the_rig(tmp_path):
         tmp_path / "lens" / "camera.toml")
 
 
+SHEET = """
+[sheet]
+bar_mm = 100.0
+[printed]
+scale_sigma = 0.001
+[reference]
+kind = "crosses"
+crosses_mm = [[-114.4, -69.8], [114.4, -69.8], [114.4, 69.8], [-114.4, 69.8]]
+"""
+
+
+def test_a_measured_print_gives_the_places_of_its_crosses_and_their_common_error(tmp_path):
+    (tmp_path / "crosses.toml").write_text(SHEET)
+    (tmp_path / "rig.toml").write_text('[reference]\ntarget = "crosses.toml"')
+    reference = read_rig(tmp_path / "rig.toml").reference
+    assert reference.crosses_mm[0] == (-114.4, -69.8)
+    assert reference.scale_sigma == 0.001
+    (tmp_path / "rig.toml").write_text(
+        '[reference]\ntarget = "crosses.toml"\nscale_sigma = 0.002\n'
+        "crosses_mm = [[0, 0], [9, 0], [9, 9], [0, 9]]")
+    reference = read_rig(tmp_path / "rig.toml").reference
+    assert reference.crosses_mm[1] == (9.0, 0.0) and reference.scale_sigma == 0.002
+
+
+def test_a_print_whose_bars_nobody_measured_is_sent_back_to_the_calipers(tmp_path):
+    (tmp_path / "crosses.toml").write_text(SHEET.replace("[printed]", "[other]"))
+    (tmp_path / "rig.toml").write_text('[reference]\ntarget = "crosses.toml"')
+    with pytest.raises(InputError, match="rulerlab print --target .*crosses.toml --measured"):
+        read_rig(tmp_path / "rig.toml")
+    (tmp_path / "crosses.toml").unlink()
+    with pytest.raises(InputError, match="rig.toml: reference.target: .*crosses.toml"):
+        read_rig(tmp_path / "rig.toml")
+
+
 @pytest.mark.parametrize(("data", "words"), [
     ({"pints": 3}, ["'pints'", "'points'"]),
     ({"colour_of_the_hand": 3}, ["known are", "kind"]),

@@ -16,7 +16,9 @@ from rulerlab.chain.model import ChainModel
 from rulerlab.errors import UsageError
 from rulerlab.records import LoadCurve, Motion
 
-VARIED = ("stiffness", "friction_right", "friction_left", "noise", "common_noise", "mass")
+VARIED = (
+    "stiffness", "friction_right", "friction_left", "noise", "common_noise", "mass", "damping",
+)
 PAGE, THIRD_OF_PAGE = 4096, 1408
 LANE_STEPS = 200_000_000
 COMMON_STREAM = 2**40  # a block number that no block has
@@ -91,9 +93,9 @@ def coefficients(model: ChainModel, width: int, vary: Mapping[str, np.ndarray]) 
     rows[kernels.NOISE], rows[kernels.COMMON] = of("noise"), of("common_noise")
     if model.second_order:
         rows[kernels.MOVE] = model.dt / of("mass")
-        rows[kernels.BRAKE] = 1 / (1 + model.damping * rows[kernels.MOVE])
+        rows[kernels.BRAKE] = 1 / (1 + of("damping") * rows[kernels.MOVE])
     else:
-        rows[kernels.MOVE] = model.dt / model.damping
+        rows[kernels.MOVE] = model.dt / of("damping")
     return rows.reshape(ROWS, -1)
 
 
@@ -173,7 +175,7 @@ def check(model: ChainModel, vary: Mapping[str, np.ndarray], chains: int, steps:
             raise UsageError(f"{name} can't differ from chain to chain; these can: {VARIED}")
         if np.shape(values)[-1:] != (chains,):
             raise UsageError(f"{name} has {np.shape(values)[-1:]} values for {chains} chains")
-        extreme = np.min if name == "mass" else np.max
+        extreme = np.min if name in ("mass", "damping") else np.max
         replace(model, **{name: float(extreme(values))})  # the model's own checks
 
 
@@ -303,7 +305,7 @@ def load_curve(springs: np.ndarray, *, label: str = "") -> LoadCurve:
     covariance = np.zeros((springs.shape[1],) * 2)
     if repeats > 1:
         covariance = np.cov(remaining, rowvar=False) / repeats
-    return LoadCurve(remaining.mean(axis=0), covariance, "chain", unit="spring", label=label)
+    return LoadCurve(remaining.mean(axis=0), covariance, "chain", "spring", "1", label)
 
 
 def simulate(

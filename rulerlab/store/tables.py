@@ -100,7 +100,8 @@ def read_table(path: Path) -> Table:
     return Table(Path(path), dict(zip(header, columns, strict=True)), lines[1:], semicolon)
 
 
-def _rising_time(table: Table) -> np.ndarray:
+def rising_time(table: Table) -> np.ndarray:
+    """The column time_s, which must be complete and rise."""
     time_s = table.complete("time_s")
     falls = np.flatnonzero(np.diff(time_s) <= 0)
     if len(falls):
@@ -108,7 +109,7 @@ def _rising_time(table: Table) -> np.ndarray:
     return time_s
 
 
-def _count(table: Table, before: str, after: str, first: int) -> int:
+def count_columns(table: Table, before: str, after: str, first: int) -> int:
     """How many columns BEFORE number AFTER there are, without a gap in the numbers."""
     pattern = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
     numbers = {int(found[1]) for name in table.cells if (found := pattern.fullmatch(name))}
@@ -182,8 +183,8 @@ def read_tracks_csv(path: Path) -> Tracks:
     names the line and the column of anything that can't be understood.
     """
     table = read_table(path)
-    time_s = _rising_time(table)
-    points = _count(table, "p", "_x_px", 0)
+    time_s = rising_time(table)
+    points = count_columns(table, "p", "_x_px", 0)
     position = np.empty((len(time_s), points, 2))
     covariance = np.zeros((len(time_s), points, 2, 2))
     status = np.empty((len(time_s), points), dtype=f"<U{max(map(len, STATUSES))}")
@@ -240,14 +241,14 @@ def write_segments_csv(path: Path, motion: Motion, angle_deg: np.ndarray | None 
 def read_segments_csv(path: Path) -> Segments:
     """Extensions and angles back from segments.csv."""
     table = read_table(path)
-    segments = _count(table, "s", "_extension_mm", 1)
+    segments = count_columns(table, "s", "_extension_mm", 1)
 
     def stack(name: str) -> np.ndarray:
         columns = [table.numbers(f"s{s}_{name}") for s in range(1, segments + 1)]
         return np.stack(columns, axis=-1)
 
     angle_deg = stack("angle_deg") if "s1_angle_deg" in table.cells else None
-    return Segments(_rising_time(table), stack("extension_mm"), stack("sigma_mm"), angle_deg)
+    return Segments(rising_time(table), stack("extension_mm"), stack("sigma_mm"), angle_deg)
 
 
 def shape_numbers(curve: LoadCurve) -> dict[str, object]:
@@ -257,7 +258,7 @@ def shape_numbers(curve: LoadCurve) -> dict[str, object]:
     names = ("c", "v", "c_normalised", "v_normalised", "r")
     return {
         **{name: getattr(curve, name) for name in names},
-        **{f"sigma_{name}": curve.sigma_of(name) for name in names},
+        **{f"{name}_sigma": curve.sigma_of(name) for name in names},
         "regime": curve.regime,
         "regime_probability": curve.regime_probability(),
     }

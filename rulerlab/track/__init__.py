@@ -9,16 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from rulerlab.camera import Camera, read_camera
+from rulerlab.camera import Camera
 from rulerlab.errors import InputError
 from rulerlab.records import DETECTED, LOST, PREDICTED, Tracks
 from rulerlab.rig import Rig
 from rulerlab.track.follow import Followed, follow
 from rulerlab.track.gaps import fill_gaps
 from rulerlab.track.health import time_gaps
+from rulerlab.track.lens import camera_of, lens_warnings
 from rulerlab.track.measure import Measured, Progress, measure, references
 from rulerlab.track.register import BLOCK, View, register
 from rulerlab.track.scale import view_from_sections
+from rulerlab.track.shared import with_lens_errors, with_scale_error
 from rulerlab.track.uncertainty import FLOOR_PX, USUAL, moving_share, rail_scale, strain_scale
 from rulerlab.video import Recording
 
@@ -52,9 +54,7 @@ def track(recording: Recording, rig: Rig, *, progress: Progress | None = None) -
         raise InputError(
             "bare sticks (marks.kind = 'none') can't be tracked yet: put dots or tags on the rig"
         )
-    camera = None
-    if rig.camera.calibration:
-        camera = read_camera(rig.camera.calibration).scaled_to(recording.width, recording.height)
+    camera, doubts = camera_of(recording, rig)
     measured = measure(recording, rig, progress)
     if len(measured.time_s) < 2:
         raise InputError(f"{recording.path} has one frame: a motion needs at least two")
@@ -67,11 +67,12 @@ def track(recording: Recording, rig: Rig, *, progress: Progress | None = None) -
     height = _heights(rig, followed.sharp.shape[1])
     health = _health(recording, measured, followed)
     tracks, scale = _finish(measured, followed, view, height, rig, health)
+    doubts += lens_warnings(recording.latest.luma, view, rig, tracks.position_px[-1], height)
     health["seconds"] = round(time.perf_counter() - began, 3)
     health["frames_per_s"] = round(len(tracks.time_s) / (time.perf_counter() - began), 1)
     health["error_scale"] = round(scale, 2)
     return Tracked(tracks, view, height, followed.kind, measured.marks, followed.notes,
-                   warnings + recording.problems, health)
+                   warnings + doubts + recording.problems, health)
 
 
 def _view(measured: Measured, rig: Rig, camera: Camera | None) -> tuple[View | None, list[str]]:
@@ -79,7 +80,9 @@ def _view(measured: Measured, rig: Rig, camera: Camera | None) -> tuple[View | N
     found = references(measured, rig)
     if found is None:
         return None, warnings
-    view = register(*found, camera)
+    view = with_lens_errors(register(*found, camera), found[2])
+    if rig.reference.scale_sigma:
+        view = with_scale_error(view, rig.reference.scale_sigma)
     if view.residual_px > 1.0:
         warnings.append(
             f"the references miss their places by {view.residual_px:.1f} px: "

@@ -10,6 +10,7 @@ from rulerlab.track.sticks.pairs import Bars
 from rulerlab.track.sticks.sight import Sight, support
 
 GAP = 0.9  # widths of another colour (rivets, print) that a stick may show along its axis
+MOST = 80  # candidates, the best borne out
 SAME = 0.35  # widths within which two candidates are one
 
 
@@ -97,4 +98,4 @@ def _distinct(found: Candidates, width: float) -> Candidates:
                 break
         else:
             keep.append(k)
-    return Candidates(start[keep], end[keep], edges[keep])
+    return Candidates(start[keep[:MOST]], end[keep[:MOST]], edges[keep[:MOST]])

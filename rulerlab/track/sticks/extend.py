@@ -18,6 +18,9 @@ NEW = 0.07  # share of a stick that must show where no other stick is
 WRONG = 0.06  # share of a stick that may show the colour of something else
 HALVES = (0.42, 0.46, 0.5, 0.54)  # of a full section: what is called half
 OWN_EDGES = 0.6  # share of what shows of a stick that must have edges: skin has none
+BESIDE = 1.3  # widths from the axis: the ground on which the sticks lie
+STRANGE = 4.0  # robust standard deviations from the colours of the ground
+COVERED = 0.5  # share of what lies beyond a tip that is not ground, when something covers the end
 FREE = (0.3, 1.7)  # full sections: length that shows of a section in the hand
 
 
@@ -44,12 +47,12 @@ def unexplained(sight: Sight, chain: Chain, over: float) -> np.ndarray:
     return np.where(known, 0.0, np.clip(sight.evidence, -1, 1)).astype(np.float32)
 
 
-def extend(sight: Sight, chain: Chain, over: float) -> Chain:
-    """The chain with every stick that is plainly there beyond its ends."""
+def extend(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> Chain:
+    """The chain with every stick that is plainly there beyond its ends, if nothing covers them."""
     for _ in range(2 * len(chain.kinds)):
-        longer = _one_more(sight, chain, over)
+        longer = _one_more(sight, lab, chain, over)
         if longer is None:
-            turned = _one_more(sight, chain.reversed(), over)
+            turned = _one_more(sight, lab, chain.reversed(), over)
             longer = turned.reversed() if turned is not None else None
         if longer is None:
             break
@@ -57,10 +60,34 @@ def extend(sight: Sight, chain: Chain, over: float) -> Chain:
     return chain
 
 
-def _one_more(sight: Sight, chain: Chain, over: float) -> Chain | None:
+def covered_share(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> float:
+    """Share of the places beyond the last tip that are neither ground nor in the picture.
+
+    The ground is what lies beside the last stick.
+    """
+    way = chain.place[-1] - chain.place[-2]
+    length = np.linalg.norm(way)
+    unit = way / length
+    normal = np.array([-unit[1], unit[0]])
+    along = np.linspace(0.2, 0.8, 30) * length
+    beside = chain.place[-2] + along[:, None] * unit
+    ground = np.concatenate(
+        [sight.at(lab, beside + side * BESIDE * sight.width * normal, -1.0) for side in (-1, 1)])
+    middle = np.median(ground, axis=0)
+    spread = 1.48 * np.median(np.abs(ground - middle), axis=0) + 4.0
+    reach = over + np.linspace(0.4, 1.4, 6) * sight.width
+    places = (chain.place[-1] + reach[:, None, None] * unit
+              + np.linspace(-0.8, 0.8, 7)[:, None] * sight.width * normal)
+    seen = sight.at(lab, places.reshape(-1, 2), -1000.0)
+    return float((np.abs(seen - middle) / spread > STRANGE).any(-1).mean())
+
+
+def _one_more(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> Chain | None:
     """The chain with one more stick after its last hinge; None when there is none to see."""
     full = _full_length(chain)
     if full is None or chain.kinds[-1] == "free":
+        return None
+    if covered_share(sight, lab, chain, over) > COVERED:
         return None
     rest = unexplained(sight, chain, over)
     if chain.kinds[-1] == "half":

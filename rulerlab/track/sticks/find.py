@@ -75,7 +75,7 @@ def find_chain(
     lab = smooth_lab(work)
     segments = edge_segments(lab)
     guess = _search(lab, segments, points)
-    chain = extend(guess.sight, guess.chain, guess.over)
+    chain = extend(guess.sight, lab, guess.chain, guess.over)
     chain, covered, why = held_first(guess.sight, lab, chain, guess.over, pull)
     refined = refine(guess.sight, chain, guess.over, seen_ends=(True, not covered))
     return Found(

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rulerlab.track.sticks.extend import Chain
+from rulerlab.track.sticks.extend import COVERED, Chain, covered_share
 from rulerlab.track.sticks.sight import Sight
-
-BESIDE = 1.3  # widths from the axis: the ground on which the sticks lie
-COVERED = 0.5  # share of what lies beyond a tip that is not ground, when something covers the end
-STRANGE = 4.0  # robust standard deviations from the colours of the ground
 
 
 def held_first(
@@ -20,7 +16,7 @@ def held_first(
     The pulled end lies where `pull` says; else in a hand or beyond the rim of the picture; else
     away from an end section that is half as long as the others; else to the right.
     """
-    covered = np.array([_covered(sight, lab, turned, over) for turned in (chain.reversed(), chain)])
+    covered = np.array([covered_share(sight, lab, way, over) for way in (chain.reversed(), chain)])
     turn, why = False, ""
     way = chain.place[-1] - chain.place[0]
     halves = _held_by_halves(chain)
@@ -46,22 +42,3 @@ def _held_by_halves(chain: Chain) -> bool | None:
     if half[0] != half[-1]:
         return half[-1]
     return None
-
-
-def _covered(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> float:
-    """Share of the places beyond the last tip that are neither ground nor in the picture."""
-    way = chain.place[-1] - chain.place[-2]
-    length = np.linalg.norm(way)
-    unit = way / length
-    normal = np.array([-unit[1], unit[0]])
-    along = np.linspace(0.2, 0.8, 30) * length
-    beside = chain.place[-2] + along[:, None] * unit
-    ground = np.concatenate(
-        [sight.at(lab, beside + side * BESIDE * sight.width * normal, -1.0) for side in (-1, 1)])
-    middle = np.median(ground, axis=0)
-    spread = 1.48 * np.median(np.abs(ground - middle), axis=0) + 4.0
-    reach = over + np.linspace(0.4, 1.4, 6) * sight.width
-    places = (chain.place[-1] + reach[:, None, None] * unit
-              + np.linspace(-0.8, 0.8, 7)[:, None] * sight.width * normal)
-    seen = sight.at(lab, places.reshape(-1, 2), -1000.0)
-    return float((np.abs(seen - middle) / spread > STRANGE).any(-1).mean())

@@ -17,8 +17,9 @@ SAMPLES = 40  # along each edge
 PROFILE = 41  # places across an edge where it is looked for
 ROUNDS = (0.35, 0.25, 0.18, 0.14, 0.12, 0.12)  # widths to either side where edges are looked for
 RUN = 8.0  # neighbouring samples of an edge that err together
-LENGTH_SIGMA = 0.003  # relative, of one full section against the smooth trend of all
-TREND_SIGMA = 0.04  # relative change of that length over the chain, by perspective
+LENGTH_SIGMA = 0.003  # relative, of one full section against what its place and slope make of it
+TREND_SIGMA = (0.08, 0.08, 0.02, 0.02)  # relative changes of that length: across, down, by slope
+TREND = 1 + len(TREND_SIGMA)
 HALF_SIGMA = 0.04  # of a full section: how much "half" may differ from half
 TIP_SIGMA = 0.10  # widths: by which tips lie beyond the overhang that all have in common
 OVERHANG_SIGMA = 0.2  # widths: how well that overhang is known beforehand
@@ -50,7 +51,7 @@ def refine(
                                np.zeros(count - 2)])
     prior = np.concatenate([
         np.full(count, 1 / (WEAK_SIGMA * width)), [1 / (OVERHANG_SIGMA * width)],
-        [1e-6, 1 / TREND_SIGMA, 1 / TREND_SIGMA], np.full(count - 2, 1 / (ASIDE * width)),
+        [1e-6], 1 / np.array(TREND_SIGMA), np.full(count - 2, 1 / (ASIDE * width)),
     ]) ** 2
     start, covariance, residual = unknowns.copy(), np.eye(len(unknowns)), float("nan")
     for window in ROUNDS:
@@ -58,9 +59,9 @@ def refine(
         system = _System(len(unknowns), count)
         offset, weight, width = _edges(sight, place, width, window)
         residual = _scatter(offset, weight)
-        _add_edges(system, place, offset, weight, unknowns[count + 4 :],
+        _add_edges(system, place, offset, weight, unknowns[count + 1 + TREND :],
                    max(residual, 0.3) * np.sqrt(RUN))
-        _add_lengths(system, place, chain.kinds, unknowns[count + 1 : count + 4])
+        _add_lengths(system, place, chain.kinds, unknowns[count + 1 : count + 1 + TREND])
         _add_tips(system, sight, place, unknowns[count], seen_ends)
         step, covariance = system.solve(prior, start - unknowns)
         step[:count] = np.clip(step[:count], -0.5 * width, 0.5 * width)
@@ -72,9 +73,10 @@ def refine(
 class _System:
     """Linear equations for the small changes of all unknowns, each with its error.
 
-    The unknowns are the joints' x and y (`joints` numbers), the overhang, three numbers for the
-    logarithm of a full section's length (its middle value and its slopes over the chain), and for
-    each stick how far its axis is seen aside at its two ends.
+    The unknowns are the joints' x and y (`joints` numbers), the overhang, TREND numbers for the
+    logarithm of a full section's length (its middle value, and how it changes with the place in
+    the picture and with the slope of the section: perspective), and for each stick how far its
+    axis is seen aside at its two ends.
     """
 
     def __init__(self, size: int, joints: int):
@@ -121,7 +123,7 @@ def _edges(sight: Sight, place: np.ndarray, width: float, window: float):
     for side in (-1.0, 1.0):
         out = side * normal[:, None, None]
         here = (axis + side * 0.5 * width * normal[:, None])[:, :, None] + across[:, None] * out
-        steep = _steepness(sight, here, np.broadcast_to(out, here.shape))
+        steep = sight.steepness(here, np.broadcast_to(out, here.shape))
         steep = steep * np.exp(-0.5 * (across / (0.6 * window * width)) ** 2)
         peak = steep.argmax(-1)
         strength = np.take_along_axis(steep, peak[..., None], -1)[..., 0]
@@ -142,16 +144,6 @@ def _edges(sight: Sight, place: np.ndarray, width: float, window: float):
         width = width + wider
         offset = offset - 0.5 * wider * np.array([-1.0, 1.0])
     return offset, weight, width
-
-
-def _steepness(sight: Sight, place: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """Change of colour per pixel along `normal`, in units of the seam."""
-    change = [
-        sight.at(sight.slope[..., k], place) * normal[..., 0]
-        + sight.at(sight.slope[..., k + 3], place) * normal[..., 1]
-        for k in range(3)
-    ]
-    return np.linalg.norm(np.stack(change, -1), axis=-1) / sight.seam
 
 
 def _vertex(values: np.ndarray, peak: np.ndarray) -> np.ndarray:
@@ -183,7 +175,7 @@ def _add_edges(system, place, offset, weight, aside, spread) -> None:
     for k, sample, side in zip(*np.nonzero(weight > 0), strict=True):
         shares = np.array([1 - share[sample], share[sample]])
         near, far = shares[:, None] * normal[k]
-        extra = system.joints + 4 + 2 * k
+        extra = system.joints + 1 + TREND + 2 * k
         terms = {2 * k: near[0], 2 * k + 1: near[1], 2 * k + 2: far[0], 2 * k + 3: far[1],
                  extra: shares[0], extra + 1: shares[1]}
         left = offset[k, sample, side] - shares @ aside[2 * k : 2 * k + 2]
@@ -191,16 +183,18 @@ def _add_edges(system, place, offset, weight, aside, spread) -> None:
 
 
 def _trend_terms(place: np.ndarray) -> np.ndarray:
-    """What multiplies the three numbers of the length's trend for each section, (S, 3)."""
+    """What multiplies the numbers of the length's trend for each section, (S, TREND)."""
     middle = (place[1:] + place[:-1]) / 2
     size = max(float(np.ptp(middle, axis=0).max()), 1.0)
-    return np.c_[np.ones(len(middle)), (middle - middle.mean(0)) / size]
+    _, unit, _ = _frames(place)
+    double = unit[:, 0] ** 2 - unit[:, 1] ** 2, 2 * unit[:, 0] * unit[:, 1]
+    return np.c_[np.ones(len(middle)), (middle - middle.mean(0)) / size, np.array(double).T]
 
 
 def _first_trend(place: np.ndarray, kinds: tuple[str, ...]) -> np.ndarray:
     length, _, _ = _frames(place)
     full = [size for size, kind in zip(length, kinds, strict=True) if kind == "full"]
-    return np.array([np.log(np.median(full)), 0.0, 0.0])
+    return np.array([np.log(np.median(full)), *[0.0] * (TREND - 1)])
 
 
 def _add_lengths(system, place, kinds, trend) -> None:
@@ -214,7 +208,7 @@ def _add_lengths(system, place, kinds, trend) -> None:
         share = 1.0 if kind == "full" else 0.5
         row = {2 * k: -unit[k, 0], 2 * k + 1: -unit[k, 1],
                2 * k + 2: unit[k, 0], 2 * k + 3: unit[k, 1]}
-        row |= {system.joints + 1 + m: -share * wanted[k] * terms[k, m] for m in range(3)}
+        row |= {system.joints + 1 + m: -share * wanted[k] * terms[k, m] for m in range(TREND)}
         sigma = wanted[k] * (LENGTH_SIGMA if kind == "full" else HALF_SIGMA)
         system.add(row, share * wanted[k] - length[k], sigma, robust=False)
 

@@ -19,7 +19,8 @@ class Sight:
     """A working picture seen with learned eyes: where sticks may be, and where edges run."""
 
     evidence: np.ndarray  # (H, W) log likelihood ratio of stick against the rest
-    slope: np.ndarray  # (H, W, 6) d Lab/dx, d Lab/dy
+    slope_x: np.ndarray  # (H, W, 3) d Lab/dx
+    slope_y: np.ndarray  # (H, W, 3) d Lab/dy
     width: float  # of a stick, working pixels
     seam: float  # slope across the grain that print and grain seldom reach, Lab steps per px
 
@@ -41,24 +42,25 @@ class Sight:
         best = np.zeros(place.shape[:-1], np.float32)
         for step in (-SLACK, 0.0, SLACK):
             here = place + step * self.width * normal
-            along_x = np.stack([self.at(self.slope[..., k], here) for k in range(3)], -1)
-            along_y = np.stack([self.at(self.slope[..., k], here) for k in range(3, 6)], -1)
-            across = along_x * normal[..., :1] + along_y * normal[..., 1:]
-            best = np.maximum(best, np.linalg.norm(across, axis=-1))
-        return best / self.seam
+            best = np.maximum(best, self.steepness(here, normal))
+        return best
+
+    def steepness(self, place: np.ndarray, normal: np.ndarray) -> np.ndarray:
+        """Change of colour along `normal` (..., 2) at each place, in units of the seam."""
+        across = self.at(self.slope_x, place) * normal[..., :1]
+        across += self.at(self.slope_y, place) * normal[..., 1:]
+        return np.sqrt(np.einsum("...k,...k->...", across, across)) / self.seam
 
 
 def look(lab: np.ndarray, evidence: np.ndarray, bars: Bars) -> Sight:
     """The sight of a picture whose sticks look like `bars`."""
     blurred = cv2.GaussianBlur(lab, (0, 0), 1.0)
-    slope = np.concatenate(
-        [cv2.Sobel(blurred, cv2.CV_32F, 1, 0, scale=0.125),
-         cv2.Sobel(blurred, cv2.CV_32F, 0, 1, scale=0.125)], -1,
-    )
+    slope_x = cv2.Sobel(blurred, cv2.CV_32F, 1, 0, scale=0.125)
+    slope_y = cv2.Sobel(blurred, cv2.CV_32F, 0, 1, scale=0.125)
     width = float(np.median(bars.width))
     rows = [strip_colours(bars, lab, side) for side in (-0.24, -0.12, 0.0, 0.12, 0.24)]
     across = np.linalg.norm(np.diff(np.stack(rows), axis=0), axis=-1) / (0.12 * width)
-    return Sight(evidence, slope, width, max(float(np.percentile(across, 85)), 0.5))
+    return Sight(evidence, slope_x, slope_y, width, max(float(np.percentile(across, 85)), 0.5))
 
 
 @dataclass(frozen=True)

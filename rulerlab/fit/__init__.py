@@ -1,0 +1,1 @@
+"""Friction and noise from a motion or a load curve, and how well they are known."""

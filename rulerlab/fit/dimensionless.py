@@ -1,0 +1,284 @@
+"""The chain of unknown springs: friction, noise and time scale from the whole motion.
+
+Only ratios can be found without a known spring: friction and noise over stiffness, in units of
+the pull (the distance that the pulled end goes), and damping over stiffness in seconds. The chain
+is driven by the measured pulled end and compared with every frame (`rulerlab.chain.foretell`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rulerlab.chain.foretell import Foretold, Law, Seen, foretell, free_run
+from rulerlab.errors import QualityError
+from rulerlab.fit import sampling
+from rulerlab.fit.sampling import Axis, Draws
+from rulerlab.records import FitResult, LoadCurve, Motion
+from rulerlab.segments import Pull, find_pull
+
+AXES = (
+    Axis("friction_right_over_k", "1", 0.002, 1.0),
+    Axis("friction_left_over_k", "1", 0.002, 1.0),
+    Axis("noise_over_k", "1", 0.002, 1.0),
+    Axis("time_scale_over_pull", "1", 5e-3, 1.0, zero=False),
+    Axis("kick_over_time_scale", "1", 1e-3, 0.1, zero=False),
+    Axis("wander", "1", 0.001, 0.5),
+)
+ALLOWED = 0.05  # wander that a chain of not quite equal blocks and springs may show
+FLOOR = 1e-4  # of the pull: accuracy of the integration, and of a motion without errors
+FRAMES, ALL_FRAMES = 100, 600  # frames compared in the quick answer, and in the posterior
+PARTICLES, ALL_PARTICLES = 192, 1024
+MOVES, ALL_MOVES = 8.0, 20.0  # accepted steps of each particle at full likelihood
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A motion in the units of the fit, and what leads back."""
+
+    seen: Seen
+    pull: Pull
+    duration_s: float
+    rest: np.ndarray  # (N,) positions before the pull
+
+
+def prepare(motion: Motion, *, pull_section: bool = False, frames: int = FRAMES) -> Prepared:
+    """The motion beyond its rest state, in units of the pull and of its duration.
+
+    With `pull_section` the last point lies in the hand behind a section that carries no load: the
+    chain ends one point earlier. At most about `frames` frames are compared, evenly spread; all
+    of them drive. Raises QualityError if there is no pull, or no inner point.
+    """
+    if pull_section:
+        motion = _without_last(motion)
+    x = motion.joint_mm[..., 0]
+    if x.shape[1] < 3:
+        raise QualityError(f"{x.shape[1]} points have no block between wall and hand; track more")
+    pull = find_pull(motion)
+    variance = motion.covariance_mm2[..., 0, 0]
+    noise = math.sqrt(np.nanmedian(variance[:, -1]))
+    if abs(pull.travel_mm) <= 10 * noise or pull.end_s <= pull.onset_s:
+        raise QualityError(
+            f"the pulled end moves by {abs(pull.travel_mm):.2g} {motion.unit} with errors of "
+            f"{noise:.2g}: that is no pull; film a longer one"
+        )
+    before = x[pull.rest]
+    seen_before = np.isfinite(before)
+    count = np.maximum(seen_before.sum(0), 1)
+    rest = np.where(seen_before, before, 0).sum(0) / count
+    missing = ~seen_before.any(0)
+    if missing.any():
+        raise QualityError(f"point {int(missing.argmax())} is lost before the pull: its rest state "
+                           "is unknown; start filming earlier")  # fmt: skip
+    scale, duration = pull.travel_mm, pull.end_s - pull.onset_s
+    moved = (x - rest) / scale
+    error = variance / scale**2 * (1 + 1 / count)
+    first = max(0, pull.rest.stop - max(3, len(x) // 50))
+    keep = slice(first, None)
+    time = (motion.time_s[keep] - motion.time_s[first]) / duration
+    place = moved[keep, 1:-1].copy()
+    stride = max(1, len(place) // frames)
+    place[np.arange(len(place)) % stride != 0] = np.nan
+    pattern = np.zeros((len(place), x.shape[1], 0))
+    if motion.shared_mm is not None:
+        shared = np.asarray(motion.shared_mm[:, :, 0, :], float)
+        pattern = np.nan_to_num((shared - np.nanmean(shared[pull.rest], axis=0))[keep] / scale)
+    seen = Seen(
+        time, _bridged(time, moved[keep, 0]), _bridged(time, moved[keep, -1]),
+        np.nan_to_num(error[keep, -1]), place,
+        np.nan_to_num(error[keep, 1:-1], nan=1.0) + FLOOR**2, np.ascontiguousarray(pattern),
+        1 / relative_length(motion),
+    )  # fmt: skip
+    return Prepared(seen, pull, duration, rest)
+
+
+def relative_length(motion: Motion) -> np.ndarray:
+    """Length of each segment over the typical one where they are rigid, else all 1, (L,).
+
+    The half sections at the ends of a ruler open half as far under the same tension: as springs
+    they are twice as stiff. Rigid: the lengths stay within a
+    twentieth of what the segments open.
+    """
+    link = np.diff(motion.joint_mm, axis=1)
+    length = np.hypot(link[..., 0], link[..., 1])
+    opened = np.nanmax(np.ptp(np.nan_to_num(link[..., 0]), axis=0))
+    typical = np.nanmedian(length, axis=0)
+    spread = np.nanmedian(np.abs(length - typical), axis=0)
+    if opened == 0 or np.max(spread) > 0.05 * opened:
+        return np.ones(length.shape[1])
+    return typical / np.median(typical)
+
+
+def _without_last(motion: Motion) -> Motion:
+    part = slice(None, -1)
+    return Motion(
+        motion.time_s, motion.joint_mm[:, part], motion.covariance_mm2[:, part],
+        None if motion.shared_mm is None else motion.shared_mm[:, part],
+        None if motion.status is None else motion.status[:, part], motion.unit,
+    )  # fmt: skip
+
+
+def _bridged(time: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Straight lines over frames in which a point is lost."""
+    seen = np.isfinite(values)
+    return np.interp(time, time[seen], values[seen])
+
+
+def law_at(place: np.ndarray, axes: Sequence[Axis] = AXES) -> Law:
+    """The chain at a place of the unit cube."""
+    return law_of(dict(zip((a.name for a in axes), map(float, _values(place, axes)), strict=True)))
+
+
+def _values(place: np.ndarray, axes: Sequence[Axis]) -> list[np.ndarray]:
+    return [axis.value(place[..., p]) for p, axis in enumerate(axes)]
+
+
+def law_of(values: dict[str, float]) -> Law:
+    """The chain with these values of AXES; one that is not determined stands in the middle."""
+    v = {axis.name: values.get(axis.name, math.nan) for axis in AXES}
+    v = {axis.name: float(axis.value(0.5)) if math.isnan(v[axis.name]) else v[axis.name]
+         for axis in AXES}  # fmt: skip
+    tau = v["time_scale_over_pull"]
+    return Law(v["friction_right_over_k"], v["friction_left_over_k"], v["noise_over_k"], tau,
+               tau * v["kick_over_time_scale"], v["wander"])  # fmt: skip
+
+
+def posterior_of(
+    prepared: Sequence[Prepared],
+    *,
+    posterior: bool = False,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> Draws:
+    """Draws of the parameters that several motions share."""
+
+    def density(place: np.ndarray) -> float:
+        law = law_at(place)
+        return sum(foretell(one.seen, law).log_likelihood for one in prepared)
+
+    return sampling.sample(
+        density, len(AXES), np.random.default_rng(seed),
+        particles=ALL_PARTICLES if posterior else PARTICLES,
+        last_moves=ALL_MOVES if posterior else MOVES, progress=progress,
+    )  # fmt: skip
+
+
+def fit_chain(
+    motion: Motion,
+    *,
+    pull_section: bool = False,
+    posterior: bool = False,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> FitResult:
+    """Fit the overdamped chain of equal springs and blocks to a motion.
+
+    Intervals are those of the posterior under the flat priors of AXES; a parameter whose interval
+    reaches an end of its axis is a bound. `posterior` compares more frames and draws more. Raises
+    QualityError if the motion holds no pull or loses a point at rest.
+    """
+    frames = ALL_FRAMES if posterior else FRAMES
+    prepared = prepare(motion, pull_section=pull_section, frames=frames)
+    draws = posterior_of([prepared], posterior=posterior, seed=seed, progress=progress)
+    return result_of(draws, [prepared])
+
+
+def result_of(draws: Draws, prepared: Sequence[Prepared]) -> FitResult:
+    """Parameters, evidence and verdict from draws."""
+    from scipy.special import chdtrc
+
+    found = sampling.parameters(AXES, draws.place, draws.best)
+    values = np.stack(_values(draws.place, AXES), axis=-1)
+    allowed = law_at(draws.best)._replace(wander=ALLOWED)
+    scores = [foretell(one.seen, allowed).score for one in prepared]
+    chi2 = float(sum(np.nansum(score**2) for score in scores))
+    degrees = sum(int(np.isfinite(score).sum()) for score in scores) - len(AXES)
+    best = [foretell(one.seen, law_at(draws.best)) for one in prepared]
+    wander = found["wander"]
+    chance = float(chdtrc(degrees, chi2))
+    valid = wander.low95 <= ALLOWED and chance > 0.01
+    message = _message(found, chi2 / degrees if chance <= 0.01 else 0.0, draws)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        correlation = np.nan_to_num(np.corrcoef(values, rowvar=False))
+    return FitResult(
+        "chain", found, valid, message, correlation, values, chi2, degrees,
+        tests={"chi2": chance, "memory": _memory(best)},
+    )  # fmt: skip
+
+
+def _memory(best: Sequence[Foretold]) -> float:
+    """p-value of the lag-one correlation of the surprises, which a true law does not have."""
+    product, count = 0.0, 0
+    for one in best:
+        rows = one.score[np.isfinite(one.score).all(axis=1)]
+        product += float((rows[1:] * rows[:-1]).sum())
+        count += rows[1:].size
+    return math.erfc(abs(product) / math.sqrt(2 * count)) if count else math.nan
+
+
+def _message(found: dict, excess: float, draws: Draws) -> str:
+    """What is wrong or unknown; `excess` chi2 per degree of freedom where that is too much."""
+    told = []
+    if excess:
+        told.append(f"the motion is off the best chain {math.sqrt(excess):.1f} times as far as its "
+                    f"errors and a wander of {100 * ALLOWED:.0f} % of the pull allow")
+    if found["wander"].low95 > ALLOWED:
+        told.append(
+            f"no chain of equal blocks and springs explains the motion: blocks wander by "
+            f"{100 * found['wander'].value:.0f} % of the pull beyond it, {100 * ALLOWED:.0f} % "
+            "are allowed"
+        )
+    open_ = [name for name, one in found.items() if math.isnan(one.value)]
+    if open_:
+        told.append(f"not determined: {', '.join(open_)}")
+    ridge = [n for n, one in found.items() if one.bound == "ridge" and not math.isnan(one.value)]
+    if ridge:
+        told.append(f"known only together: {', '.join(ridge)}")
+    if draws.acceptance < 0.02:
+        told.append(f"the draws have hardly moved ({100 * draws.acceptance:.1f} % of the steps)")
+    return "; ".join(told)
+
+
+def predict(result: FitResult, motion: Motion, *, pull_section: bool = False) -> np.ndarray:
+    """Extensions of the fitted chain under the measured pull, (T, L), in the motion's unit.
+
+    From the measured ends alone; NaN in the frames before the chain is set and in a section that
+    lies in the hand.
+    """
+    prepared = prepare(motion, pull_section=pull_section)
+    law = law_of({name: one.value for name, one in result.parameters.items()})
+    seen = prepared.seen
+    moved = np.column_stack([seen.wall, free_run(seen, law), seen.hand]) * prepared.pull.travel_mm
+    extension = np.full((len(motion.time_s), motion.joint_mm.shape[1] - 1), np.nan)
+    first, loaded = len(motion.time_s) - len(seen.time), len(prepared.rest) - 1
+    extension[first:, :loaded] = np.diff(moved + prepared.rest, axis=1)
+    extension[:first, :loaded] = np.diff(prepared.rest)
+    return extension
+
+
+def predicted_curve(
+    result: FitResult, motion: Motion, *, pull_section: bool = False, unit: str = "section",
+    draws: int = 100,
+) -> LoadCurve:
+    """Load curve of the fitted chain at the end of the pull, spread over the draws of the fit."""
+    prepared = prepare(motion, pull_section=pull_section)
+    seen, scale = prepared.seen, prepared.pull.travel_mm
+    held = seen.time >= seen.time[-1] - (motion.time_s[-1] - prepared.pull.end_s) / (
+        prepared.duration_s
+    )
+    names = tuple(result.parameters)
+    laws = [law_of({name: one.value for name, one in result.parameters.items()})]
+    if result.samples is not None:
+        some = result.samples[:: max(1, len(result.samples) // draws)]
+        laws = [law_of(dict(zip(names, map(float, row), strict=True))) for row in some]
+    loads = []
+    for law in laws:
+        moved = np.column_stack([seen.wall, free_run(seen, law), seen.hand])[held].mean(axis=0)
+        loads.append(np.diff(moved) * scale)
+    covariance = np.cov(np.array(loads), rowvar=False) if len(loads) > 1 else np.zeros((
+        len(loads[0]), len(loads[0])))
+    return LoadCurve.from_loads(np.mean(loads, axis=0), covariance, "chain", unit=unit,
+                                quantity=motion.unit, label="fitted chain")  # fmt: skip
