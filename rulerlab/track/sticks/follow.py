@@ -13,7 +13,7 @@ import numpy as np
 from rulerlab.track.sticks.chain import Lines, Rods, frames_of, rods_of
 from rulerlab.track.sticks.edges import Wood, learn_wood
 from rulerlab.track.sticks.fit import REACHES, Fit, fit_chain
-from rulerlab.track.sticks.shared import fit_shared, solve_all
+from rulerlab.track.sticks.shared import fit_shared, solve_all, with_known_ends
 from rulerlab.track.sticks.start import Start
 from rulerlab.track.sticks.sweep import sweep
 from rulerlab.video import Frame
@@ -23,7 +23,6 @@ LEAST = 0.45  # share of the edges that must be seen for a frame to count
 WIDE = (1.2, 0.8, 0.5, 0.3)  # widths: reaches of a second try
 STEADY = 0.8  # share of the last step that the next is expected to have
 SURE = 0.35  # widths: joints known less well than this are told from the chain alone
-UNSEEN_PX = 1e-4  # weight below which nothing of a stick's end was measured
 
 
 @dataclass(frozen=True)
@@ -103,8 +102,11 @@ class StickFollower:
             best = fit
         return best if _share(best) > LEAST else None
 
-    def chains(self) -> Chains:
-        """The chain in all frames that were observed, with lengths fitted to all of them."""
+    def chains(self, sections_mm: tuple[float, ...] = ()) -> Chains:
+        """The chain in all frames that were observed, with lengths fitted to all of them.
+
+        `sections_mm` tell how long a section is whose end nobody sees.
+        """
         frames = len(self._fits)
         good = np.array([t for t, fit in enumerate(self._fits) if fit is not None])
         points = len(self.rods.share) + 1
@@ -116,14 +118,27 @@ class StickFollower:
         fits = [fit for fit in self._fits if fit is not None]
         lines = _stack([fit.lines for fit in fits])
         rods = fit_shared(lines.pick(slice(None, None, 1 + len(good) // 200)), self.rods)
+        rods, doubt = with_known_ends(rods, sections_mm)
         joints[good], full, alone = solve_all(lines, rods)
         across = full.reshape(len(good), points, 2, points, 2)
         covariance[good] = across[:, np.arange(points), :, np.arange(points)].swapaxes(0, 1)
+        covariance[good] += _end_doubts(joints[good], alone, doubt)
         size = np.sqrt(np.linalg.eigvalsh(covariance[good]).max(-1))
         guessed[good] = (size > SURE * rods.width_px) | alone
         seen[good] = [_share(fit) for fit in fits]
         sideways = float(np.nanmedian([fit.scatter_px for fit in fits])) / np.sqrt(2)
         return Chains(joints, covariance, guessed, seen, rods, sideways)
+
+
+def _end_doubts(joints: np.ndarray, alone: np.ndarray, doubt: float) -> np.ndarray:
+    """Variance along the end sections where the end itself is hidden, (T, N, 2, 2)."""
+    unit, _ = frames_of(joints)
+    length = np.linalg.norm(np.diff(joints, axis=1), axis=-1)
+    more = np.zeros(joints.shape + (2,))
+    for joint, section in ((0, 0), (-1, -1)):
+        way = (doubt * length[:, section] * alone[:, joint])[:, None] * unit[:, section]
+        more[:, joint] = way[:, :, None] * way[:, None]
+    return more
 
 
 def _share(fit: Fit) -> float:

@@ -13,6 +13,7 @@ TREND_SIGMA = (3.0, 0.03, 0.03, 0.015, 0.015)  # relative: scale, then perspecti
 HALF_SIGMA, FREE_SIGMA = 0.04, 0.5  # of a full section: how much these may differ from the start
 OVERHANG_SIGMA = 0.15  # widths
 LAYER_SIGMA = (0.004, 0.001, 0.001)  # spans: thickness over the camera's distance; its foot
+HIDDEN_SIGMA, GIVEN_SIGMA = 0.15, 0.01  # of a section whose end is hidden: guessed, or given
 ROUNDS = 6
 
 
@@ -49,6 +50,16 @@ def fit_shared(lines: Lines, rods: Rods) -> Rods:
     return rods
 
 
+def with_known_ends(rods: Rods, sections_mm: tuple[float, ...]) -> tuple[Rods, float]:
+    """Rods whose end sections of unknown length have that of rig.toml, and the relative doubt."""
+    if len(sections_mm) != len(rods.share):
+        return rods, HIDDEN_SIGMA
+    given = np.array(sections_mm)
+    full = np.median(given[[kind == "full" for kind in rods.kinds]])
+    free = [kind == "free" for kind in rods.kinds]
+    return replace(rods, share=np.where(free, given / full, rods.share)), GIVEN_SIGMA
+
+
 def solve_all(lines: Lines, rods: Rods):
     """Joints (T, N, 2) and covariances (T, 2N, 2N) of every picture, and which joints (T, N) are
     ends that nothing was seen of: they lie where the length of their section puts them.
@@ -57,6 +68,8 @@ def solve_all(lines: Lines, rods: Rods):
     for begin in range(0, len(lines.base), 256):
         part = lines.pick(slice(begin, begin + 256))
         place, spread = solve(part, rods)
+        if rods.layer[0] > 0:  # every second stick lies above: joints are where their tops are
+            place = place + rods.aside(place)
         joints.append(place)
         covariance.append(spread)
     alone = np.zeros(lines.base.shape[:2], bool)
