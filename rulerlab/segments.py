@@ -12,7 +12,7 @@ from rulerlab.track import Tracked
 from rulerlab.track.register import BLOCK, View
 from rulerlab.track.scale import pull_direction
 
-PATTERNS = 4  # of the errors that points share
+PATTERNS = 6  # of the errors that points share
 SNAP = np.cos(np.radians(20))  # a pull this near to an axis of the rig frame runs along it
 
 
@@ -61,7 +61,8 @@ def motion_of(tracked: Tracked) -> Motion:
         flip = np.diag([1.0, -1.0])
         position = tracked.tracks.position_px @ flip
         covariance = flip @ tracked.tracks.covariance_px @ flip
-    turn = _turn_to_pull(position, free=view is None)
+    moving = len(position) > 1  # one picture does not show which way the pull goes
+    turn = _turn_to_pull(position, free=view is None and moving)
     position = position @ turn.T
     if view is None:
         position = position - np.nanmedian(position[:, 0], axis=0)
@@ -158,6 +159,21 @@ def load_curve(
     return LoadCurve.from_loads(
         difference @ (end_x - rest_x), difference @ covariance @ difference.T, kind, unit=unit,
         quantity=motion.unit,
+    )
+
+
+def opened_curve(
+    motion: Motion, *, pull_section: bool = True, unit: str = "section"
+) -> LoadCurve:
+    """The load curve of one picture: how far each section of a ruler reaches along the pull.
+
+    The rest state is not seen; it is taken to be folded flat, where no section reaches anywhere.
+    `unit` is "section" or "fold", as in `load_curve`.
+    """
+    group = _groups(motion.joint_mm.shape[1] - 1, "ruler", pull_section, unit)
+    return LoadCurve.from_loads(
+        group @ motion.extension_mm()[0], group @ motion.extension_covariance_mm2(0) @ group.T,
+        "ruler", unit=unit, quantity=motion.unit,
     )
 
 

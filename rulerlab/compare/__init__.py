@@ -8,6 +8,7 @@ from math import erf, sqrt
 
 from rulerlab.compare.networks import Neighbour, neighbours
 from rulerlab.compare.scale import Distance, distance, on_one_scale
+from rulerlab.fit.nearest import NearestChain, nearest_chain
 from rulerlab.network.atlas import Cell
 from rulerlab.records import LoadCurve
 
@@ -16,9 +17,10 @@ __all__ = ["Comparison", "Distance", "compare", "distance", "on_one_scale"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """A load curve beside the networks that were measured, nearest first."""
+    """A load curve, its place among simulated chains, and the trained networks, nearest first."""
 
     curve: LoadCurve
+    chain: NearestChain
     networks: tuple[Neighbour, ...]
 
     def concave_probability(self) -> float:
@@ -34,8 +36,8 @@ class Comparison:
 
 
 def compare(curve: LoadCurve, cells: Sequence[Cell]) -> Comparison:
-    """Lay a load curve of any source beside trained networks.
+    """Lay a load curve of any source beside simulated chains and trained networks.
 
     Raises QualityError when the curve carries no load.
     """
-    return Comparison(curve, tuple(neighbours(curve, cells)))
+    return Comparison(curve, nearest_chain(curve), tuple(neighbours(curve, cells)))

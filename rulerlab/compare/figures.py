@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from rulerlab.compare import Comparison
 from rulerlab.compare.measured import Conditions
 from rulerlab.compare.networks import Neighbour
 from rulerlab.compare.scale import on_one_scale
+from rulerlab.fit.nearest import NearestChain
 from rulerlab.network.atlas import noise_order
 from rulerlab.palette import ACCENT, INK, MUTED
 from rulerlab.plots import svg_of
@@ -80,15 +82,33 @@ def plot_trend(curves: Sequence[LoadCurve], conditions: Conditions, ax: Axes) ->
     ax.legend(title=conditions.row.split(" (")[0], fontsize=8, title_fontsize=9)
 
 
+def plot_chains(found: NearestChain, ax: Axes) -> None:
+    """How far the chains of the phase diagram are from the curve, and the 95 % region."""
+    rows, columns = np.arange(len(found.friction)), np.arange(len(found.noise))
+    far = np.log10(np.maximum(found.distance / found.distance.min(), 1))
+    drawn = ax.imshow(far[::-1, ::-1], cmap="gray_r", aspect="auto", vmin=0, vmax=max(far.max(), 1))
+    if not found.region.all():
+        ax.contour(found.region[::-1, ::-1].astype(float), [0.5], colors=CHAIN, linewidths=2)
+    best = np.unravel_index(int(found.distance.argmin()), found.distance.shape)
+    ax.plot(columns[-1] - best[1], rows[-1] - best[0], "*", color=CHAIN, ms=13)
+    ax.figure.colorbar(drawn, ax=ax, pad=0.02, label="log10 of chi2 over its least")
+    for axis, values, name in (("x", found.noise, "noise over k (more at the left)"),
+                               ("y", found.friction, "friction over k")):
+        places = np.linspace(0, len(values) - 1, 6).astype(int)
+        getattr(ax, f"set_{axis}ticks")(places, [f"{v:.2g}" for v in values[::-1][places]])
+        getattr(ax, f"set_{axis}label")(name)
+    ax.set_title("Chains; star: nearest, line: 95 % region", fontsize=10)
+
+
 def write_comparison(found: Comparison, path: Path) -> None:
-    """The curve beside its neighbours, and its place among the networks of two knobs."""
+    """The curve beside its neighbours, and its place among the chains and the networks."""
     nearest = found.networks[0].cell
-    knobs = [nearest.knob, *sorted({n.cell.knob for n in found.networks} - {nearest.knob})][:2]
+    network = replace(nearest.curve, label=f"nearest network: {nearest.curve.label}")
 
     def panels(figure) -> None:
-        axes = figure.subplots(1, 1 + len(knobs), width_ratios=[1] + [1.25] * len(knobs))
-        plot_shares([found.curve, nearest.curve], axes[0])
-        for knob, ax in zip(knobs, axes[1:], strict=True):
-            plot_neighbours(found.networks, knob, ax)
+        left, middle, right = figure.subplots(1, 3, width_ratios=[1, 1.25, 1.25])
+        plot_shares([found.curve, found.chain.curve, network], left)
+        plot_chains(found.chain, middle)
+        plot_neighbours(found.networks, nearest.knob, right)
 
-    path.write_text(svg_of(panels, width=5 * (1 + len(knobs)), height=4.2), encoding="utf-8")
+    path.write_text(svg_of(panels, width=15, height=4.2), encoding="utf-8")

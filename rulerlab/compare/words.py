@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from rulerlab.compare import Comparison
+from rulerlab.compare import Comparison, distance
 from rulerlab.compare.networks import Neighbour
+from rulerlab.fit.nearest import LEFT
 from rulerlab.plots import REGIMES, quoted
 from rulerlab.records import LoadCurve
 
@@ -45,6 +46,32 @@ def network_words(found: Comparison) -> str:
             f"({', '.join(knobs)}): the curve alone does not name one")
 
 
+def chain_words(found: Comparison) -> str:
+    """Where in the chain's phase diagram the curve lies, or why nowhere."""
+    chain, apart = found.chain, distance(found.curve, found.chain.curve)
+    (low, high), (calm, loud) = chain.friction_range, chain.noise_range
+    place = (f"friction {chain.friction_over_k:.2g} ({low:.2g} to {high:.2g}) and noise "
+             f"{chain.noise_over_k:.2g} ({calm:.2g} to {loud:.2g}) over stiffness, of the pull")
+    left = "as to the right" if chain.symmetric else f"{LEFT:g}"
+    words = f"chain with {place}, friction to the left {left}"
+    if chain.valid:
+        return "like a " + words + (f"; {chain.message}" if chain.message else "")
+    return f"{chain.message}: {words}, differs by {apart.rms:.3f} of the load (rms)"
+
+
+def _chain(found: Comparison) -> dict[str, Any]:
+    chain = found.chain
+    return {
+        "friction_over_k": chain.friction_over_k, "noise_over_k": chain.noise_over_k,
+        "friction_left_over_k": chain.friction_over_k if chain.symmetric else LEFT,
+        "distance": {"chi2": chain.chi2, "degrees_of_freedom": chain.degrees_of_freedom,
+                     "rms": distance(found.curve, chain.curve).rms},
+        "accepted": chain.valid,
+        "region": {"friction_over_k": chain.friction_range, "noise_over_k": chain.noise_range},
+        "message": chain_words(found),
+    }
+
+
 def regime_words(curve: LoadCurve) -> str:
     """The regime with its probability, and the shape number with its error."""
     probability = curve.regime_probability()
@@ -64,10 +91,11 @@ def as_dict(found: Comparison, curve: LoadCurve) -> dict[str, Any]:
                         "c_normalised": found.curve.c_normalised,
                         "c_normalised_sigma": found.curve.sigma_of("c_normalised")},
         "zero_line": {"side": side, "concave_probability": concave},
+        "nearest_chain": _chain(found),
         "nearest_network": _setting(nearest) | {
             "accepted": nearest.accepted,
             "region": [_setting(one) for one in found.alike()],
             "message": network_words(found),
         },
-        "statements": [regime_words(curve), network_words(found)],
+        "statements": [regime_words(curve), chain_words(found), network_words(found)],
     }

@@ -43,6 +43,7 @@ SEARCH, FINAL, EXTRA = 640, 2048, 1536
 ROUNDS = 7
 SETTLED = 0.5  # a box that shrinks by less than this needs no further round
 TRUST = 0.002  # p of the residuals below which no law fits
+FOLDED = 0.96  # of half the frame rate: shaking up to there may in truth be faster
 Progress = Callable[[float], None]
 
 
@@ -136,6 +137,8 @@ def result_of(evidence: Evidence) -> FitResult:
     valid = evidence.tests["all"] > TRUST or law == "stribeck"
     columns, band = _quantities(evidence)
     parameters = {name: _parameter(*column) for name, column in columns.items()}
+    if any(not parameters[name].bound for name in left_out(law)):
+        law = "cannot tell"  # the simpler law has more evidence, yet the interval excludes 0
     static = parameters["static_over_kinetic"]
     if law != "stribeck" and static.bound in ("", "lower"):
         parameters["static_over_kinetic"] = _up_to(static)
@@ -149,6 +152,14 @@ def result_of(evidence: Evidence) -> FitResult:
         degrees_of_freedom=evidence.freedom, criterion=criterion, tests=evidence.tests,
         noise_band_hz=band,
     )  # fmt: skip
+
+
+def left_out(law: str) -> list[str]:
+    """The parameters that a law sets to 0."""
+    if law not in ("none", "viscous", "coulomb"):
+        return []
+    return [name for term, name in (("coulomb", "friction_force_N"),
+                                    ("viscous", "viscous_N_s_per_m")) if term != law]  # fmt: skip
 
 
 def _quantities(evidence: Evidence):
@@ -229,9 +240,15 @@ def _message(law, valid, criterion, parameters, evidence) -> str:
         said.append(f"no law explains the motion: its {worst[1]} is unlike that of any trial "
                     f"(p = {evidence.tests['all']:.2g})")  # fmt: skip
     elif law == "cannot tell":
-        said.append(f"the motion does not tell apart: {', '.join(laws_that_fit(criterion))}")
+        near = laws_that_fit(criterion)
+        said.append(f"the motion does not tell apart: {', '.join(near)}" if len(near) > 1 else
+                    f"{near[0]} has the most evidence, yet more than it can't be excluded")
     else:
         said.append(f"{law} explains the motion")
+    rail, resolved = evidence.bench.rail, highest_hz(evidence.bench)
+    if rail.shaken and rail.band_hz[1] > FOLDED * resolved:
+        said.append(f"the rail shakes up to {rail.band_hz[1]:.1f} Hz, where {2 * resolved:.0f} "
+                    "frames/s end to resolve it: film faster")  # fmt: skip
     noise = parameters["noise_force_N"]
     if noise.bound == "upper":
         said.append("noise is consistent with measurement errors alone: "
