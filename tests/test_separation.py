@@ -6,7 +6,6 @@ import pytest
 from rulerlab.errors import InputError
 from rulerlab.network.principal import PrincipalDirections
 from rulerlab.network.separation import MEASURES, Separation, data_separation, joint_covariance
-from rulerlab.records import LoadCurve
 
 
 def clouds(seed=0, classes=4, each=60, width=6):
@@ -47,15 +46,6 @@ def test_t12_a_linear_map_changes_the_trace_ratio_but_not_the_inverse_form():
     assert same[0] == pytest.approx(same[1], abs=1e-8)
     other = [data_separation(x, labels, measure="trace") for x in (features, mapped)]
     assert abs(other[0] - other[1]) > 0.1
-
-
-@pytest.mark.parametrize("layers, first, step", [(7, 0.4, 0.1), (12, 2.0, -0.15), (3, 1.0, 0.0)])
-def test_t13_shape_numbers_of_loads_that_rise_in_equal_steps(layers, first, step):
-    loads = first + step * np.arange(layers)
-    curve = LoadCurve.from_loads(loads, np.zeros((layers, layers)), "network")
-    assert curve.c == pytest.approx(-(layers - 1) * step)
-    assert curve.c == pytest.approx(loads[0] - loads[-1])
-    assert curve.v == pytest.approx(abs(step) * np.sqrt((layers**2 - 1) / 12))
 
 
 def test_the_pseudo_inverse_form_is_the_trace_of_the_product_of_matrices():

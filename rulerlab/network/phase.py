@@ -36,7 +36,7 @@ VARIED = {
 }  # fields of a recipe
 ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 EPOCHS = {"learning-rate": 200}  # else 100, as published
-TABLE, QUESTION, FIGURE = "phase.csv", "phase.json", "phase.svg"
+TABLE, QUESTION, FIGURE, COMPARISON = "phase.csv", "phase.json", "phase.svg", "published.csv"
 
 
 @dataclass(frozen=True)
