@@ -112,5 +112,6 @@ def as_dict(found: Comparison, curve: LoadCurve) -> dict[str, Any]:
             "region": [_setting(one) for one in found.alike()],
             "message": network_words(found),
         },
-        "statements": [regime_words(curve), side_words(found), chain_words(found), network_words(found)],
+        "statements": [regime_words(curve), side_words(found), chain_words(found),
+                       network_words(found)],
     }
