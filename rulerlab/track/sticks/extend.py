@@ -16,6 +16,7 @@ ALONG = 40
 OUTLINE = 1.25  # widths: what lies this near to a stick is explained by it
 NEW = 0.07  # share of a stick that must show where no other stick is
 WRONG = 0.06  # share of a stick that may show the colour of something else
+APART = 0.6  # widths: no two hinges are nearer to each other
 HALVES = (0.42, 0.46, 0.5, 0.54)  # of a full section: what is called half
 OWN_EDGES = 0.6  # share of what shows of a stick that must have edges: skin has none
 BESIDE = 1.3  # widths from the axis: the ground on which the sticks lie
@@ -30,6 +31,13 @@ class Chain:
 
     place: np.ndarray
     kinds: tuple[str, ...]  # "full", "half" or "free"
+
+    @property
+    def full_px(self) -> float:
+        """Length of a full section; NaN when there is none."""
+        length = np.linalg.norm(np.diff(self.place, axis=0), axis=1)
+        full = [size for size, kind in zip(length, self.kinds, strict=True) if kind == "full"]
+        return float(np.median(full)) if full else float("nan")
 
     def reversed(self) -> Chain:
         return Chain(self.place[::-1], self.kinds[::-1])
@@ -84,8 +92,8 @@ def covered_share(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> f
 
 def _one_more(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> Chain | None:
     """The chain with one more stick after its last hinge; None when there is none to see."""
-    full = _full_length(chain)
-    if full is None or chain.kinds[-1] == "free":
+    full = chain.full_px
+    if not np.isfinite(full) or chain.kinds[-1] == "free":
         return None
     if covered_share(sight, lab, chain, over) > COVERED:
         return None
@@ -105,6 +113,8 @@ def _one_more(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> Chain
         seen = support(sight, start, end)
         good = (new > NEW) & (wrong < WRONG) & beyond & (seen.cover > 0.85)
         good &= seen.edges > OWN_EDGES * new - 0.05
+        apart = np.linalg.norm(end[:, None] - chain.place[None], axis=-1).min(1)
+        good &= apart > APART * sight.width
         gain = np.where(good, (new + 0.5 * seen.edges) * size / full, 0.0)
         if gain.max() > best:
             best = float(gain.max())
@@ -113,7 +123,12 @@ def _one_more(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> Chain
 
 
 def _one_free(sight: Sight, chain: Chain, over: float, full: float) -> Chain | None:
-    """The chain with a stick of any length after its last hinge, as far as both its edges show."""
+    """The chain with a stick of any length after its last hinge, as far as both its edges show.
+
+    Only the pulled end has such a stick.
+    """
+    if "free" in chain.kinds:
+        return None
     rest = unexplained(sight, chain, over, wide=CLEAR)
     angle = np.radians(np.arange(0, 360, STEP_DEG))
     way = np.c_[np.cos(angle), np.sin(angle)]
@@ -131,12 +146,6 @@ def _one_free(sight: Sight, chain: Chain, over: float, full: float) -> Chain | N
         return None
     end = chain.place[-1] + way[best] * length
     return Chain(np.vstack([chain.place, end]), (*chain.kinds, "free"))
-
-
-def _full_length(chain: Chain) -> float | None:
-    length = np.linalg.norm(np.diff(chain.place, axis=0), axis=1)
-    full = [size for size, kind in zip(length, chain.kinds, strict=True) if kind == "full"]
-    return float(np.median(full)) if full else None
 
 
 def _shown(sight: Sight, rest: np.ndarray, hinge: np.ndarray, way: np.ndarray, size: float):

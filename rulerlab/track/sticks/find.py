@@ -9,6 +9,7 @@ import numpy as np
 from rulerlab.errors import InputError
 from rulerlab.track.sticks.assemble import Path, best_paths
 from rulerlab.track.sticks.candidates import candidates
+from rulerlab.track.sticks.check import continues, doubt, left_over
 from rulerlab.track.sticks.extend import Chain, extend
 from rulerlab.track.sticks.links import Links, full_lengths, link, overhang
 from rulerlab.track.sticks.orient import held_first
@@ -25,6 +26,7 @@ from rulerlab.track.sticks.sight import Sight, look
 from rulerlab.track.sticks.wood import stick_evidence
 
 SAME_WIDTH = 0.12  # bars whose widths differ by less than this share may be the same kind of stick
+PASSES = 3  # times that the colours are learned anew from the chain found
 LEAST_SCORE = 1.6  # well-seen sticks that make a chain
 HELP = "give the joints of one picture with --joints FILE, or pick them with --pick"
 
@@ -74,8 +76,15 @@ def find_chain(
     work, scale = working_picture(picture_bgr)
     lab = smooth_lab(work)
     segments = edge_segments(lab)
-    guess = _search(lab, segments, points)
+    bars = find_bars(lab, segments)
+    guess = _search(lab, segments, bars)
     chain = extend(guess.sight, lab, guess.chain, guess.over)
+    why_not = doubt(guess.sight, bars, chain, guess.over)
+    if why_not is not None:
+        raise InputError(f"{why_not}; {HELP}")
+    if points is not None and len(chain.place) != points:
+        raise InputError(
+            f"{len(chain.place)} joints are found, rig.toml says points = {points}; {HELP}")
     chain, covered, why = held_first(guess.sight, lab, chain, guess.over, pull)
     refined = refine(guess.sight, chain, guess.over, seen_ends=(True, not covered))
     return Found(
@@ -84,8 +93,7 @@ def find_chain(
     )
 
 
-def _search(lab: np.ndarray, segments: list[np.ndarray], points: int | None) -> _Guess:
-    bars = find_bars(lab, segments)
+def _search(lab: np.ndarray, segments: list[np.ndarray], bars: Bars) -> _Guess:
     best: _Guess | None = None
     for width in width_candidates(bars):
         alike = bars.pick(np.abs(np.log(bars.width / width)) < SAME_WIDTH)
@@ -96,8 +104,12 @@ def _search(lab: np.ndarray, segments: list[np.ndarray], points: int | None) -> 
             best = guess
     if best is None or best.path.score < LEAST_SCORE:
         raise InputError(f"no folding ruler stands out in the picture; {HELP}")
-    again = _assemble(lab, segments, _sticks(best))
-    if again is not None and again.path.score > best.path.score:
+    for _ in range(PASSES):
+        loose = left_over(best.sight, bars, best.chain, best.over)
+        loose = loose.pick(continues(best.sight, loose, best.chain, best.over))
+        again = _assemble(lab, segments, _sticks(best).joined(loose))
+        if again is None or again.path.score <= best.path.score:
+            break
         best = again
     return best
 
