@@ -52,17 +52,20 @@ class Found:
 class _Guess:
     """A path with what it was found by."""
 
-    path: Path
+    paths: tuple[Path, ...]  # the best one first
     links: Links
     sight: Sight
     over: float
 
     @property
-    def chain(self) -> Chain:
-        sticks = list(self.path.sticks)
+    def score(self) -> float:
+        return self.paths[0].score
+
+    def chain(self, path: Path) -> Chain:
+        sticks = list(path.sticks)
         full, half = self.links.is_full[sticks], self.links.is_half[sticks]
         kinds = np.where(full, "full", np.where(half, "half", "free"))
-        return Chain(self.links.hinge[list(self.path.hinges)], tuple(kinds.tolist()))
+        return Chain(self.links.hinge[list(path.hinges)], tuple(kinds.tolist()))
 
 
 def find_chain(
@@ -78,7 +81,7 @@ def find_chain(
     segments = edge_segments(lab)
     bars = find_bars(lab, segments)
     guess = _search(lab, segments, bars)
-    chain = extend(guess.sight, lab, guess.chain, guess.over)
+    chain, score = _grown(guess, lab)
     why_not = doubt(guess.sight, bars, chain, guess.over)
     if why_not is not None:
         raise InputError(f"{why_not}; {HELP}")
@@ -89,7 +92,7 @@ def find_chain(
     refined = refine(guess.sight, chain, guess.over, seen_ends=(True, not covered))
     return Found(
         refined.place / scale, refined.covariance / scale**2, refined.width / scale,
-        chain.kinds, guess.path.score, (why,) if why else (),
+        chain.kinds, score, (why,) if why else (),
     )
 
 
@@ -100,15 +103,16 @@ def _search(lab: np.ndarray, segments: list[np.ndarray], bars: Bars) -> _Guess:
         if len(alike.width) < 2:
             continue
         guess = _assemble(lab, segments, alike)
-        if guess is not None and (best is None or guess.path.score > best.path.score):
+        if guess is not None and (best is None or guess.score > best.score):
             best = guess
-    if best is None or best.path.score < LEAST_SCORE:
+    if best is None or best.score < LEAST_SCORE:
         raise InputError(f"no folding ruler stands out in the picture; {HELP}")
     for _ in range(PASSES):
-        loose = left_over(best.sight, bars, best.chain, best.over)
-        loose = loose.pick(continues(best.sight, loose, best.chain, best.over))
+        chain = best.chain(best.paths[0])
+        loose = left_over(best.sight, bars, chain, best.over)
+        loose = loose.pick(continues(best.sight, loose, chain, best.over))
         again = _assemble(lab, segments, _sticks(best).joined(loose))
-        if again is None or again.path.score <= best.path.score:
+        if again is None or again.score <= best.score:
             break
         best = again
     return best
@@ -122,13 +126,24 @@ def _assemble(lab: np.ndarray, segments: list[np.ndarray], bars: Bars) -> _Guess
     best: _Guess | None = None
     for full in full_lengths(found, sight.width):
         links = link(sight, found, full, over)
-        for path in best_paths(links, most=1):
-            if best is None or path.score > best.path.score:
-                best = _Guess(path, links, sight, over)
+        paths = best_paths(links)
+        if paths and (best is None or paths[0].score > best.score):
+            best = _Guess(tuple(paths), links, sight, over)
     return best
 
 
 def _sticks(guess: _Guess) -> Bars:
     """The well-seen sticks of a chain as bars."""
-    good = guess.links.worth[list(guess.path.sticks)] > 0.3
-    return guess.chain.bars(guess.sight.width).pick(good)
+    path = guess.paths[0]
+    good = guess.links.worth[list(path.sticks)] > 0.3
+    return guess.chain(path).bars(guess.sight.width).pick(good)
+
+
+def _grown(guess: _Guess, lab: np.ndarray) -> tuple[Chain, float]:
+    """The chain that is best when the sticks beyond its ends count as well, and its score."""
+    best, most = None, -np.inf
+    for path in guess.paths:
+        chain, gain = extend(guess.sight, lab, guess.chain(path), guess.over)
+        if path.score + gain > most:
+            best, most = chain, path.score + gain
+    return best, most

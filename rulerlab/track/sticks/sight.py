@@ -99,5 +99,6 @@ def support(sight: Sight, start: np.ndarray, end: np.ndarray, *, margin: float =
         seen.append(np.where(inside, np.where(outside, seam, np.clip(rim, 0.3, 1.0)), -0.5))
     alike = np.clip(np.median(core, axis=1) / ALIKE, 0, 1)  # another material is worth less
     both = np.stack(seen, -1)
-    both = np.where(both > 0, both * alike[:, None, None], both)
-    return Support((cover / 3).mean(1), both.mean((1, 2)), both, np.stack(rims, 2))
+    edges = both.mean((1, 2))
+    edges = np.where(edges > 0, edges * alike, edges)
+    return Support((cover / 3).mean(1), edges, both, np.stack(rims, 2))
