@@ -42,7 +42,7 @@ from rulerlab.rig import Blocks, Rig
 PULL_MM = 120.0
 SIGNALS = (  # friction over weight, viscous N s/m, static over kinetic; noise over weight beside
     ("none", (0.0, 0.0, 1.0)), ("viscous", (0.0, 0.5, 1.0)), ("coulomb", (0.25, 0.0, 1.0)),
-    ("coulomb+viscous", (0.25, 0.6, 1.0)), ("stribeck", (0.25, 0.1, 2.0)),
+    ("coulomb+viscous", (0.25, 1.0, 1.0)), ("stribeck", (0.25, 0.1, 2.0)),
 )  # fmt: skip
 
 
@@ -120,10 +120,9 @@ def trial(rng: np.random.Generator) -> tuple[dict[str, float], FitResult]:
 def _truth(values: np.ndarray, bench: Bench, result: FitResult) -> dict[str, float]:
     memory = np.exp(values[MEMORY])
     total = values[NOISE] / noise_share(memory, highest_hz(bench))
-    name = "block_noise_force_N" if bench.rail.shaken else "noise_force_N"
-    band = highest_hz(bench)
-    if not bench.rail.shaken and result.noise_band_hz is not None:
-        band = result.noise_band_hz[1]
+    name, band = "block_noise_force_N", highest_hz(bench)
+    if name not in result.parameters and result.noise_band_hz is not None:
+        name, band = "noise_force_N", result.noise_band_hz[1]
     own = 1e-3 * total * noise_share(memory, band)
     return {
         "friction_force_N": 1e-3 * values[FRICTION], "viscous_N_s_per_m": values[VISCOUS],
@@ -134,7 +133,7 @@ def _truth(values: np.ndarray, bench: Bench, result: FitResult) -> dict[str, flo
 def calibration(runs: int, seed: int) -> None:
     def named(rng):
         truth, result = trial(rng)
-        # with a shaken rail the blocks' own noise has another name: one column for both
+        # where the rail is the noise that of the blocks has another name: one column for both
         if "block_noise_force_N" in truth and result.samples is not None:
             truth = {("noise_force_N" if name == "block_noise_force_N" else name): value
                      for name, value in truth.items()}  # fmt: skip

@@ -49,6 +49,11 @@ def result_of(evidence: Evidence) -> FitResult:
     valid = evidence.tests["all"] > TRUST or law == "stribeck"
     columns, band = _quantities(evidence)
     parameters = {name: _parameter(*column) for name, column in columns.items()}
+    own = parameters.get("block_noise_force_N", parameters["noise_force_N"])
+    if own.bound:  # what is not there has no memory
+        memory = parameters["noise_memory_s"]
+        parameters["noise_memory_s"] = Parameter(float("nan"), float("inf"), 0.0, float("inf"),
+                                                 memory.unit, "ridge")  # fmt: skip
     if any(not parameters[name].bound for name in left_out(law)):
         law = "cannot tell"  # the simpler law has more evidence, yet the interval excludes 0
     static = parameters["static_over_kinetic"]
@@ -85,16 +90,17 @@ def _quantities(evidence: Evidence):
         "friction_coefficient": (friction / weight, 0.0, top[FRICTION] / weight, "1"),
         "viscous_N_s_per_m": (draws[:, VISCOUS], 0.0, top[VISCOUS], "N s/m"),
     }
-    if bench.rail.shaken:
+    shaking = bench.rail.acceleration_rms(np.random.default_rng(0), len(draws))
+    inertia = float(np.mean(bench.mass_kg)) * shaking
+    if np.median(inertia) > max(np.median(draws[:, NOISE]), 0):  # the rail is the noise
         band = bench.rail.band_hz
-        shaking = bench.rail.acceleration_rms(np.random.default_rng(0), len(draws))
-        mass = float(np.mean(bench.mass_kg))
-        columns["noise_force_N"] = (newton * mass * shaking, 0.0, np.inf, "N")
-        columns["rail_acceleration_m_s2"] = (1e-3 * shaking, 0.0, np.inf, "m/s^2")
+        columns["noise_force_N"] = (newton * inertia, 0.0, np.inf, "N")
         columns["block_noise_force_N"] = (newton * draws[:, NOISE], 0.0, newton * top[NOISE], "N")
     else:
         noise, band = _noise_band(draws, bench)
         columns["noise_force_N"] = (newton * noise, 0.0, newton * top[NOISE], "N")
+    if bench.rail.shaken:
+        columns["rail_acceleration_m_s2"] = (1e-3 * shaking, 0.0, np.inf, "m/s^2")
     for name, column, unit in (("noise_memory_s", MEMORY, "s"), ("error_scale", ERROR, "1")):
         ends = np.exp([prior.low[column], prior.high[column]])
         columns[name] = (np.exp(draws[:, column]), *ends, unit)
