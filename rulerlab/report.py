@@ -14,7 +14,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from rulerlab.plots import quoted
+from rulerlab.fit.stored import NAME as FIT
+from rulerlab.fit.stored import read_fit
+from rulerlab.plots import quoted, quoted_parameter
 from rulerlab.store import read_run_json
 
 FRAME = "frame.jpg"  # in plots/
@@ -40,6 +42,15 @@ PLOTS = {
                   "pulled end. The dashed line is even sharing.",
     "loads": "Load of each segment: its extension at the end of the pull beyond the rest before.",
     "heat_map": "When each segment opens.",
+}
+FIT_PLOTS = {
+    "force": "What holds the blocks back against their velocity, as the frames see it, and the "
+             "fitted law at each moment.",
+    "extensions": "Each block as measured, and the range of runs simulated with the fitted law.",
+    "residuals": "Spectrum of what friction and damping leave over, measured and simulated.",
+    "posterior": "What the motion leaves open: draws from the posterior.",
+    "swings": "Amplitude of every swing and the fitted law.",
+    "period": "How early or late each swing comes.",
 }
 PAGE = Template("""<!doctype html>
 <html lang="en">
@@ -104,7 +115,7 @@ def write_report(folder: Path) -> Path:
         f"<h1>{escape(title)}</h1>", _lead(info), _alerts(info),
         _picture(folder / "plots" / FRAME, "The chain as it was tracked, in one frame. Colours "
                  "give the status of each point, ellipses its error (enlarged as stated)."),
-        _result(info), _plots(folder), _assumed(info), _health(folder, info),
+        _result(info), _plots(folder), _fit(folder), _assumed(info), _health(folder, info),
         "<h2>Conclusions</h2><div class=\"write\"></div>", _provenance(info),
     ]
     path = folder / "report.html"
@@ -192,6 +203,20 @@ def _result(info: dict[str, Any]) -> str:
 def _plots(folder: Path) -> str:
     drawn = [_picture(folder / "plots" / f"{stem}.svg", caption) for stem, caption in PLOTS.items()]
     return "<h2>Plots</h2>" + "".join(drawn) if any(drawn) else ""
+
+
+def _fit(folder: Path) -> str:
+    """Friction and noise, when `rulerlab fit` has been there."""
+    if not (folder / FIT).exists():
+        return ""
+    fit = read_fit(folder)
+    rows = [(f"<code>{escape(name)}</code>", escape(quoted_parameter(p)))
+            for name, p in fit.parameters.items()]
+    kind = "quiet" if fit.valid else "warning"
+    drawn = [_picture(folder / "plots" / f"fit_{stem}.svg", caption)
+             for stem, caption in FIT_PLOTS.items()]
+    return (f"<h2>Friction and noise</h2><p>Law: <strong>{escape(fit.law)}</strong></p>"
+            f'<p class="{kind}">{escape(fit.message)}</p>{_table(rows)}{"".join(drawn)}')
 
 
 def _given(table: dict[str, Any], before: str = "") -> list[tuple[str, ...]]:

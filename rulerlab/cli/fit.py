@@ -53,6 +53,10 @@ def _fit(run: Path, rig_path: Path | None, posterior: bool, seed: int, output: P
     folder = output or (run if run.is_dir() else None)
     if folder is not None:
         _write(folder, result, [] if no_plots else figures)
+    if folder is not None and (folder / "run.json").exists():
+        from rulerlab.report import write_report
+
+        write_report(folder)
     return result
 
 

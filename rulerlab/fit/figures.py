@@ -19,6 +19,7 @@ from rulerlab.records import FitResult
 
 Drawing = tuple[str, Callable[[Figure], None], float, float]  # name, draw, width, height (inches)
 SHOWN = 48  # trials from the posterior that stand for the law in a figure
+THIN = 5  # every so many draws are shown as dots
 NEWTON = 1e-3  # of a mN
 
 
@@ -178,7 +179,8 @@ def plot_corner(result: FitResult, figure: Figure, *, names: tuple[str, ...]) ->
                 ax.hist(x, bins=40, color=ACCENT, alpha=0.7)
                 ax.set_yticks([])
             else:
-                ax.plot(x, _column(result, below), ".", ms=1.5, color=MUTED, alpha=0.5)
+                y = _column(result, below)
+                ax.plot(x[::THIN], y[::THIN], ".", ms=2, color=MUTED, alpha=0.6)
             if row == len(names) - 1:
                 ax.set_xlabel(_axis_name(result, left), fontsize=8)
             if column == 0 and row > 0:
