@@ -5,7 +5,7 @@ World frame: millimetres, z = 0 is the paper, z points to the camera, x and y sp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -44,6 +44,16 @@ class Camera:
                 f"distortion has {len(self.distortion)} numbers, a {self.model} model takes "
                 f"{' or '.join(map(str, DISTORTION_SIZES[self.model]))}"
             )
+        covariance = self.parameter_covariance
+        if covariance is not None:
+            rows, size = np.shape(covariance)[:1], 4 + len(self.distortion)
+            if np.shape(covariance) != rows * 2 or not 4 <= len(covariance) <= size:
+                raise ValueError(
+                    f"parameter_covariance is {np.shape(covariance)}, expected {(size, size)} for "
+                    "fx, fy, cx, cy and the distortion"
+                )
+            if not np.isfinite(covariance).all():
+                raise ValueError("parameter_covariance must be finite numbers")
 
     def undistort(self, points_px: np.ndarray) -> np.ndarray:
         """Normalised ray coordinates (x/z, y/z) of pixels, (..., 2) to (..., 2); NaN stays NaN."""
@@ -81,6 +91,7 @@ class Camera:
     def scaled_to(self, width: int, height: int) -> Camera:
         """The same lens at another resolution of the same picture (4K calibrated, 1080p filmed).
 
+        Focal lengths, centre, their errors and the reprojection error count in the new pixels.
         Raises InputError when the aspect ratios differ: the sensor was cropped, calibrate again.
         """
         own_width, own_height = self.image_size_px
@@ -95,7 +106,35 @@ class Camera:
         matrix = self.camera_matrix.copy()
         matrix[:2, 2] = (matrix[:2, 2] + 0.5) * factor - 0.5
         matrix[[0, 1], [0, 1]] *= factor
-        return Camera((width, height), matrix, self.distortion, self.model)
+        covariance, error = self.parameter_covariance, self.reprojection_error_px
+        if covariance is not None:
+            in_px = np.ones(len(covariance))
+            in_px[:4] = factor
+            covariance = covariance * np.outer(in_px, in_px)
+        return replace(
+            self, image_size_px=(width, height), camera_matrix=matrix,
+            parameter_covariance=covariance,
+            reprojection_error_px=None if error is None else error * factor,
+        )
+
+    def shifted(self, change: np.ndarray) -> Camera:
+        """The camera whose fx, fy, cx, cy, distortion ... are larger by `change` (P,)."""
+        matrix, distortion = self.camera_matrix.copy(), np.array(self.distortion, float)
+        matrix[[0, 1, 0, 1], [0, 1, 2, 2]] += change[:4]
+        distortion[: len(change) - 4] += change[4:]
+        return replace(self, camera_matrix=matrix, distortion=distortion)
+
+    def error_patterns(self) -> np.ndarray:
+        """Changes of fx, fy, cx, cy, distortion ... by one sigma each, independent, (E, P).
+
+        Their outer products add up to `parameter_covariance`; empty when that is not known.
+        """
+        if self.parameter_covariance is None:
+            return np.zeros((0, 4 + len(self.distortion)))
+        sigma = np.sqrt(np.maximum(np.diag(self.parameter_covariance), 0))
+        unit = np.where(sigma > 0, sigma, 1.0)
+        value, way = np.linalg.eigh(self.parameter_covariance / np.outer(unit, unit))
+        return (way * np.sqrt(np.maximum(value, 0)) * unit[:, None]).T
 
 
 def read_camera(path: Path) -> Camera:

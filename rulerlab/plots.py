@@ -217,7 +217,9 @@ def plot_heat_map(
 
 
 def _quantity(curve: LoadCurve) -> str:
-    return "log separation" if curve.quantity == "1" else curve.quantity
+    named = {"1": "log separation" if curve.source == "network" else "units of the chain",
+             "share": "share of all"}
+    return named.get(curve.quantity, curve.quantity)
 
 
 def plot_load_curve(curve: LoadCurve, ax: Axes) -> None:
@@ -296,7 +298,7 @@ def plot_errors(tracks: Tracks, ax: Axes) -> None:
     ax.margins(x=0.01)
 
 
-def svg_of(draw: Callable[[Figure], None], *, width: float = 7.0, height: float = 3.6) -> str:
+def svg_of(draw: Callable[[Figure], None], *, width: float = 5.6, height: float = 3.6) -> str:
     """The figure (inches) that `draw` fills, as SVG text without date or random names."""
     with mpl.rc_context(LOOK):
         figure = Figure(figsize=(width, height))
@@ -312,7 +314,8 @@ def _hundredths(path: str) -> str:
     return re.sub(r"(\.\d\d)\d+", r"\1", path)
 
 
-def _health(figure: Figure, tracks: Tracks) -> None:
+def draw_health(figure: Figure, tracks: Tracks) -> None:
+    """How every point was obtained above, how well it is known below, on one time axis."""
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1.3))
     plot_status(tracks, upper)
     plot_errors(tracks, lower)
@@ -338,7 +341,7 @@ def write_plots(
     drawings: dict[str, tuple[Callable[[Figure], None], float]] = {
         "rig": (lambda figure: plot_rig(
             tracks, figure.subplots(), picture=picture, frame=frame), 4.2),
-        "health": (lambda figure: _health(figure, tracks), 4.2),
+        "health": (lambda figure: draw_health(figure, tracks), 4.2),
     }
     if motion is not None:
         drawings["extensions"] = (lambda figure: plot_extensions(

@@ -214,6 +214,63 @@ class LoadCurve:
         }
 
 
+@dataclass(frozen=True)
+class Diagram:
+    """How the load is shared over a grid of two parameters, by chains or by measured runs."""
+
+    row: str
+    row_values: np.ndarray  # (R,)
+    column: str
+    column_values: np.ndarray  # (C,)
+    loads: np.ndarray  # (R, C, L) mean of the runs of a cell, held end first; NaN without any
+    c_sigma: np.ndarray  # (R, C) standard error of c
+
+    def __post_init__(self):
+        shape = (len(self.row_values), len(self.column_values))
+        _expect("loads", self.loads, (*shape, np.shape(self.loads)[-1]))
+        _expect("c_sigma", self.c_sigma, shape)
+
+    @property
+    def c(self) -> np.ndarray:
+        """First load minus last load, (R, C)."""
+        return self.loads[..., 0] - self.loads[..., -1]
+
+    @property
+    def v(self) -> np.ndarray:
+        """Spread of the loads, (R, C)."""
+        return self.loads.std(axis=-1)
+
+    def zero_line(self) -> np.ndarray:
+        """Column value at which c crosses 0 upward in each row, (R,); NaN where it does not.
+
+        Straight line between neighbouring columns. With equal friction c only comes near 0, so
+        a crossing must be worth two standard errors on its far side.
+        """
+        order = np.argsort(self.column_values)
+        value = np.array(self.column_values)[order]
+        crossing = np.full(len(self.c), np.nan)
+        for row, (c, sigma) in enumerate(zip(self.c[:, order], self.c_sigma[:, order],
+                                             strict=True)):  # fmt: skip
+            rises = (c[:-1] < 0) & (c[1:] > 2 * np.maximum(sigma[1:], 1e-9))
+            if rises.any():
+                at = int(rises.argmax())
+                crossing[row] = np.interp(0, c[at : at + 2], value[at : at + 2])
+        return crossing
+
+    def zero_line_sigma(self) -> np.ndarray:
+        """Standard deviation of the zero line from the errors of the two c beside it, (R,)."""
+        order = np.argsort(self.column_values)
+        value, c = np.array(self.column_values)[order], self.c[:, order]
+        sigma, line = self.c_sigma[:, order], self.zero_line()
+        spread = np.full(len(line), np.nan)
+        for row in np.flatnonzero(np.isfinite(line)):
+            at = min(int(np.searchsorted(value, line[row], side="right")), len(value) - 1)
+            low, high = c[row, at - 1], c[row, at]
+            pull = np.array([high * sigma[row, at - 1], low * sigma[row, at]])
+            spread[row] = (value[at] - value[at - 1]) / (high - low) ** 2 * np.hypot(*pull)
+        return spread
+
+
 BOUNDS = ("", "upper", "lower", "ridge")
 
 

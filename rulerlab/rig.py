@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ class Reference:
     tags_mm: dict[int, tuple[float, float]] = field(default_factory=dict)
     tag_size_mm: float | None = None
     grid_mm: float | None = None
+    target: str | None = None  # .toml of a printed sheet, whose bars were measured; existing path
+    scale_sigma: float = 0.0  # relative error that all these lengths share
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,12 @@ def read_toml(path: Path | str) -> dict[str, Any]:
         raise InputError(f"{path} is not a TOML file: {error}") from None
 
 
+def rig_beside(video: Path) -> Path | None:
+    """VIDEO.rig.toml or rig.toml in the folder of a video; None without either."""
+    beside = [video.with_name(video.stem + ".rig.toml"), video.with_name("rig.toml")]
+    return next((path for path in beside if path.is_file()), None)
+
+
 def read_rig(path: Path | str) -> Rig:
     """Read rig.toml; the camera's calibration is looked for beside it.
 
@@ -119,8 +127,32 @@ def read_rig(path: Path | str) -> Rig:
         camera = path.parent / rig.camera.calibration
         if not camera.is_file():
             raise InputError(f"{path}: camera.calibration: {camera} does not exist")
-        rig = Rig(**{**_shallow(rig), "camera": CameraOfRig(str(camera))})
+        rig = replace(rig, camera=CameraOfRig(str(camera)))
+    if rig.reference.target:
+        sheet = path.parent / rig.reference.target
+        try:
+            rig = replace(rig, reference=_printed(rig.reference, sheet))
+            _check_sizes(rig)
+        except InputError as error:
+            raise InputError(f"{path}: reference.target: {error}") from None
     return rig
+
+
+def _printed(reference: Reference, sheet: Path) -> Reference:
+    """The reference with the sizes, and their error, of a sheet that `rulerlab print` measured."""
+    data = read_toml(sheet)
+    printed, sizes = data.get("printed"), data.get("reference", {})
+    if not isinstance(printed, dict) or "scale_sigma" not in printed:
+        raise InputError(
+            f"{sheet} has no [printed]: measure the bars of the sheet, then "
+            f"rulerlab print --target {sheet} --measured X Y"
+        )
+    found = {
+        key: _value(f"reference.{key}", sizes[key])
+        for key in ("crosses_mm", "tag_size_mm") if key in sizes and not getattr(reference, key)
+    }
+    sigma = reference.scale_sigma or _value("reference.scale_sigma", printed["scale_sigma"])
+    return replace(reference, target=str(sheet), scale_sigma=sigma, **found)
 
 
 def rig_from_dict(data: dict[str, Any]) -> Rig:
@@ -143,10 +175,6 @@ def rig_of_run(stored: dict[str, Any]) -> Rig:
         if value not in (None, {}):
             kept[key] = value
     return rig_from_dict(kept)
-
-
-def _shallow(rig: Rig) -> dict[str, Any]:
-    return {f.name: getattr(rig, f.name) for f in fields(rig)}
 
 
 def _check_keys(data: dict[str, Any], known: list[str], table: str) -> None:
@@ -190,6 +218,10 @@ def _value(name: str, value: Any) -> Any:
         if key in POSITIVE:
             if not 0 < float(value) < math.inf:
                 raise ValueError("must be above zero")
+            return float(value)
+        if key == "scale_sigma":
+            if not 0 <= float(value) < math.inf:
+                raise ValueError("must not be negative")
             return float(value)
         if key == "ids":
             return tuple(int(v) for v in value)

@@ -9,8 +9,10 @@ import numpy as np
 from rulerlab.errors import QualityError
 from rulerlab.records import LOST, LoadCurve, Motion
 from rulerlab.track import Tracked
+from rulerlab.track.register import BLOCK, View
 from rulerlab.track.scale import pull_direction
 
+PATTERNS = 6  # of the errors that points share
 SNAP = np.cos(np.radians(20))  # a pull this near to an axis of the rig frame runs along it
 
 
@@ -26,19 +28,26 @@ class Pull:
     starts_at_rest: bool
 
 
-def to_plane(tracked: Tracked) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (T, N, 2) and covariances (T, N, 2, 2) in the rig frame, mm; NaN without scale.
+def to_plane(tracked: Tracked) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Positions (T, N, 2), covariances (T, N, 2, 2) and shared patterns (T, N, 2, S), mm.
 
-    The rig frame is that of the reference marks (design: x right, y up in the picture).
+    In the rig frame: that of the reference marks (design: x right, y up in the picture). Without
+    a scale all is NaN and there is no pattern.
     """
     tracks, view = tracked.tracks, tracked.view
     if view is None:
         empty = np.full(tracks.position_px.shape, np.nan)
-        return empty, np.full(tracks.covariance_px.shape, np.nan)
+        return empty, np.full(tracks.covariance_px.shape, np.nan), None
     position = view.to_mm(tracks.position_px, tracked.height_mm)
     jacobian = view.jacobian(tracks.position_px, tracked.height_mm)
     covariance = jacobian @ tracks.covariance_px @ np.swapaxes(jacobian, -1, -2)
-    return position, covariance
+    return position, covariance, _shared(tracked, view)
+
+
+def total_sigma(covariance: np.ndarray, shared: np.ndarray | None) -> np.ndarray:
+    """Standard deviation of x and y of each point, what it shares with others included."""
+    variance = np.diagonal(covariance, axis1=-2, axis2=-1)
+    return np.sqrt(variance if shared is None else variance + (shared**2).sum(-1))
 
 
 def motion_of(tracked: Tracked) -> Motion:
@@ -47,37 +56,39 @@ def motion_of(tracked: Tracked) -> Motion:
     In mm when a reference or known sections gave the scale, else in px with y up.
     """
     view = tracked.view
-    position, covariance = to_plane(tracked)
-    shared = None
+    position, covariance, shared = to_plane(tracked)
     if view is None:
         flip = np.diag([1.0, -1.0])
         position = tracked.tracks.position_px @ flip
         covariance = flip @ tracked.tracks.covariance_px @ flip
-    else:
-        shared = _leading(view.shared_mm(tracked.tracks.position_px, tracked.height_mm))
-    turn = _turn_to_pull(position, free=view is None)
+    moving = len(position) > 1  # one picture does not show which way the pull goes
+    turn = _turn_to_pull(position, free=view is None and moving)
     position = position @ turn.T
     if view is None:
         position = position - np.nanmedian(position[:, 0], axis=0)
     covariance = turn @ covariance @ turn.T
     if shared is not None:
-        shared = np.einsum("ab,tnbs->tnas", turn, shared)
+        shared = np.einsum("ab,tnbs->tnas", turn, shared).astype(np.float32)
     unit = "px" if view is None else "mm"
     return Motion(tracked.tracks.time_s, position, covariance, shared, tracked.tracks.status, unit)
 
 
-def _leading(shared: np.ndarray, keep: int = 2) -> np.ndarray:
-    """The few combinations of the registration's errors that matter, (T, N, 2, keep).
+def _shared(tracked: Tracked, view: View) -> np.ndarray:
+    """The few combinations of the shared errors that matter, (T, N, 2, PATTERNS).
 
-    The errors of the pose are many and strongly correlated; seen on the board nearly all of
-    them is a common shift, which cancels in extensions, and a change of scale.
+    Those of pose, print and lens are many and strongly correlated; seen on the board nearly all
+    of them is a common shift, which cancels in extensions, and a change of scale.
     """
-    known = np.isfinite(shared[..., 0]).all(-1)
-    flat = shared[known].reshape(-1, shared.shape[-1])
-    if not len(flat):
-        return shared[..., :keep].astype(np.float32)
-    _, _, right = np.linalg.svd(flat[:: max(1, len(flat) // 5000)], full_matrices=False)
-    return (shared @ right[:keep].T).astype(np.float32)
+    position, height = tracked.tracks.position_px, tracked.height_mm
+    few = slice(None, None, 1 + len(position) // 400)
+    sample = view.part(few).shared_mm(position[few], height)
+    known = np.isfinite(sample[..., 0]).all(-1)
+    _, _, ways = np.linalg.svd(sample[known].reshape(-1, sample.shape[-1]), full_matrices=False)
+    parts = [slice(begin, begin + BLOCK) for begin in range(0, len(position), BLOCK)]
+    return np.concatenate([
+        (view.part(part).shared_mm(position[part], height) @ ways[:PATTERNS].T).astype(np.float32)
+        for part in parts
+    ])
 
 
 def _turn_to_pull(position: np.ndarray, *, free: bool) -> np.ndarray:
@@ -137,9 +148,9 @@ def load_curve(
     held = pull.held
     if at_s is not None:
         held = slice(*(int(np.argmin(np.abs(motion.time_s - at_s))) + k for k in (0, 1)))
-    rest_x, rest_covariance, rest_shared = _still(motion, pull.rest)
-    end_x, end_covariance, end_shared = _still(motion, held)
-    covariance = np.diag(rest_covariance + end_covariance)
+    rest_x, rest_covariance, rest_shared = mean_place(motion, pull.rest)
+    end_x, end_covariance, end_shared = mean_place(motion, held)
+    covariance = rest_covariance + end_covariance
     if rest_shared is not None and end_shared is not None:
         covariance = covariance + (end_shared - rest_shared) @ (end_shared - rest_shared).T
     segments = len(end_x) - 1
@@ -151,11 +162,27 @@ def load_curve(
     )
 
 
-def _still(motion: Motion, frames: slice):
-    """Mean positions along the pull in some frames, their variances and shared patterns.
+def opened_curve(
+    motion: Motion, *, pull_section: bool = True, unit: str = "section"
+) -> LoadCurve:
+    """The load curve of one picture: how far each section of a ruler reaches along the pull.
+
+    The rest state is not seen; it is taken to be folded flat, where no section reaches anywhere.
+    `unit` is "section" or "fold", as in `load_curve`.
+    """
+    group = _groups(motion.joint_mm.shape[1] - 1, "ruler", pull_section, unit)
+    return LoadCurve.from_loads(
+        group @ motion.extension_mm()[0], group @ motion.extension_covariance_mm2(0) @ group.T,
+        "ruler", unit=unit, quantity=motion.unit,
+    )
+
+
+def mean_place(motion: Motion, frames: slice):
+    """Mean positions along the pull in some frames, their covariance and shared patterns.
 
     The mean of many frames is not much better than one of them: what compression does to a
-    resting mark stays the same.
+    resting mark stays the same. What the points themselves do about their mean (a shaken chain)
+    is averaged, over as many independent moments as the frames hold, and moves neighbours alike.
     """
     x = motion.joint_mm[frames, :, 0]
     seen = np.isfinite(x)
@@ -169,12 +196,39 @@ def _still(motion: Motion, frames: slice):
     mean = np.where(seen, x, 0).sum(0) / count
     variance = motion.covariance_mm2[frames, :, 0, 0]
     variance = np.where(seen, variance, 0).sum(0) / count
-    wander = np.where(seen, (x - mean) ** 2, 0).sum(0) / count / count
+    wander = np.where(seen, x - mean, 0)
+    wander *= np.sqrt(_memory(wander).max()) / count
     shared = None
     if motion.shared_mm is not None:
         pattern = motion.shared_mm[frames, :, 0, :]
         shared = np.where(seen[..., None], pattern, 0).sum(0) / count[:, None]
-    return mean, variance + wander, shared
+    return mean, np.diag(variance) + wander.T @ wander, shared
+
+
+def _memory(deviation: np.ndarray) -> np.ndarray:
+    """Frames per independent moment of each column (T, N): 1 + 2 x its autocorrelations, (N,).
+
+    Summed until the first lag that is not positive (Geyer 1992). The deviations are from their
+    own mean, which hides the share m / T of the variance and of each correlation: a second pass
+    puts it back. With fewer than about ten moments the answer stays too small.
+    """
+    frames = len(deviation)
+    power = np.abs(np.fft.rfft(deviation, 2 * frames, axis=0)) ** 2
+    lagged = np.fft.irfft(power, axis=0)[:frames]
+    return np.array([_memory_of(column) for column in (lagged / np.maximum(lagged[0], 1e-30)).T])
+
+
+def _memory_of(correlation: np.ndarray) -> float:
+    """That of one autocorrelation function (T,)."""
+    frames = len(correlation)
+    hidden = 0.0
+    for _ in range(2):
+        mended = (correlation + hidden) / (1 + hidden)
+        ends = np.flatnonzero(mended <= 0)
+        last = min(ends[0] if len(ends) else frames, max(frames // 2, 1))
+        memory = min(1 + 2 * mended[1:last].sum(), frames / 2)
+        inflation, hidden = 1 + hidden, memory / frames
+    return float(max(memory, 1.0) * inflation)
 
 
 def _groups(segments: int, kind: str, pull_section: bool, unit: str) -> np.ndarray:

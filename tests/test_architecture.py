@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "rulerlab"
-ORDER = """errors records palette rig camera store exchange video calibrate targets track segments
-chain network fit compare sweep synthetic clock shaker capture plots report review cli""".split()
+ORDER = """errors records palette plots rig camera store exchange video calibrate targets track
+segments chain network fit compare sweep synthetic clock shaker capture report review cli""".split()
 DOORS = {
     "cv2": {
         "camera", "calibrate", "targets", "track", "synthetic", "clock", "capture", "report",
@@ -18,7 +18,10 @@ DOORS = {
     "numba": {"track", "chain", "network"},
     "torch": {"network"},
     "serial": {"shaker"},
-    "matplotlib": {"calibrate", "targets", "chain", "fit", "shaker", "plots", "report"},
+    "matplotlib": {
+        "calibrate", "targets", "chain", "network", "fit", "compare", "shaker", "plots",
+        "report",
+    },
 }
 HEAVY = ["cv2", "av", "scipy", "numba", "matplotlib", "torch", "serial", "pandas"]
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -4,6 +4,7 @@ import functools
 import json
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,7 +17,11 @@ from rulerlab.calibrate.views import blur_px, farthest
 from rulerlab.camera import Camera, read_camera, write_camera
 from rulerlab.cli import main
 from rulerlab.errors import QualityError, UsageError
+from rulerlab.synthetic import Scene
+from rulerlab.synthetic.board import FlatStudio, board_texture, film_board, rays_to_board
+from rulerlab.targets import DEFAULT_BOARD
 
+CALIBRATION = Path(__file__).parent.parent / "calibration"
 SIZE = (1280, 720)
 TRUTH = np.array([1180.0, 1176.0, 655.0, 350.0, -0.21, 0.06, 0.0011, -0.0007, -0.01])
 CHESSBOARD = Board("chessboard", (9, 6), 25.0)
@@ -52,45 +57,17 @@ def some_views(rng, *, count=14, noise_px=0.1, bend_mm=0.0, **pose):
 
 
 @functools.cache
-def rays_of(truth):
-    """Rays of the quarter pixels of a picture, row by row."""
-    width, height = SIZE
-    u, v = np.meshgrid((np.arange(2 * width) + 0.5) / 2 - 0.5,
-                       (np.arange(2 * height) + 0.5) / 2 - 0.5)
-    camera = Camera(SIZE, lens.matrix(np.array(truth)), np.array(truth[4:]))
-    return camera.undistort(np.stack([u, v], axis=-1).reshape(-1, 2))
+def studio_of(truth=tuple(TRUTH)):
+    """Where pictures are taken through the lens with these parameters."""
+    return FlatStudio(Camera(SIZE, lens.matrix(np.array(truth)), np.array(truth[4:])))
 
 
-def through_the_lens(flat, to_flat, *, truth=TRUTH, noise=3.0, seed=0):
-    """A picture of a flat texture: `to_flat` (3, 3) takes rays to texture pixels."""
-    width, height = SIZE
-    rays = rays_of(tuple(truth))
-    place = np.column_stack([rays, np.ones(len(rays))]) @ to_flat.T
-    place = (place[:, :2] / place[:, 2:]).astype(np.float32).reshape(2 * height, 2 * width, 2)
-    picture = cv2.remap(flat, place[..., 0], place[..., 1], cv2.INTER_LINEAR, borderValue=255)
-    picture = cv2.resize(picture.astype(np.float32) * 0.6 + 40, SIZE, interpolation=cv2.INTER_AREA)
-    picture = cv2.GaussianBlur(picture, (0, 0), 0.7)
-    picture += noise * np.random.default_rng(seed).standard_normal(picture.shape)
-    return np.clip(picture, 0, 255).astype(np.uint8)
-
-
-def picture_of(board, pose, **more):
+def picture_of(board, pose, *, seed=0):
     """A photo-like picture of a board, (H, W) uint8."""
-    scale = 8  # texture pixels per mm
-    if board.kind == "charuco":
-        size = [int(n * board.square_mm * scale) for n in board.size]
-        texture, corner = board.cv_board.generateImage(size, marginSize=0, borderBits=1), 0.0
-    else:
-        checks = np.indices((board.size[1] + 1, board.size[0] + 1)).sum(axis=0) % 2 * 255
-        side = int(board.square_mm * scale)
-        texture = np.kron(checks, np.ones((side, side))).astype(np.uint8)
-        corner = board.square_mm
-    turn = cv2.Rodrigues(pose[:3])[0]
-    to_board = np.linalg.inv(np.column_stack([turn[:, 0], turn[:, 1], pose[3:]]))
-    to_texture = np.array([[scale, 0, corner * scale - 0.5], [0, scale, corner * scale - 0.5],
-                           [0, 0, 1.0]])
-    picture = through_the_lens(texture, to_texture @ to_board, **more)
-    return cv2.bitwise_not(picture) if board.inverted else picture
+    texture, to_texture = board_texture(board, 8.0)
+    studio = studio_of()
+    exposed = studio.expose(texture, to_texture @ rays_to_board(pose))
+    return studio.develop(exposed, np.random.default_rng(seed), 3.0)
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +182,37 @@ def test_pictures_to_camera_file_by_the_command_line(photographs, tmp_path, caps
     assert again.value.code == 2
 
 
+def deviation(camera, true):
+    """(found - true) / sigma of each parameter of a camera."""
+    found, known = (lens.pack(c.camera_matrix, c.distortion) for c in (camera, true))
+    return (found - known) / np.sqrt(np.diag(camera.parameter_covariance))
+
+
+def test_a_film_of_a_printed_board_gives_the_camera_that_took_it(tmp_path, capsys):
+    film = tmp_path / "board.mp4"
+    truth = film_board(Scene(size_px=(640, 360)).camera, DEFAULT_BOARD, film, seconds=10, fps=4,
+                       seed=1, kbps=1500)
+    target, out = CALIBRATION / "charuco_a4.toml", tmp_path / "camera.toml"
+    with pytest.raises(SystemExit) as end:
+        main(["calibrate", "camera", str(film), "--target", str(target), "-o", str(out), "--json"])
+    assert not end.value.code
+    found = json.loads(capsys.readouterr().out)
+    frames = [int(name.removeprefix("board.mp4#")) for name in found["views_used"]]
+    assert 12 <= len(set(frames)) <= 30 and max(frames) < 40
+    assert found["reprojection_error_px"] < 0.2
+    assert np.abs(deviation(read_camera(out), read_camera(truth))).max() < 3.5
+
+
+@pytest.mark.parametrize("sample", ["ruler_dots", "blocks_tags"])
+def test_the_calibration_that_is_handed_out_is_the_camera_of_the_samples(sample):
+    camera = read_camera(CALIBRATION / "samples.camera.toml")
+    true = read_camera(CALIBRATION.parent / "data" / f"{sample}.camera.toml")
+    assert camera.image_size_px == true.image_size_px
+    assert np.abs(deviation(camera, true)).max() < 3.5
+    sigma = np.sqrt(np.diag(camera.parameter_covariance))
+    assert sigma[0] < 1e-3 * true.camera_matrix[0, 0]
+
+
 def test_the_wrong_switch_is_named(photographs, capsys):
     with pytest.raises(SystemExit) as end:
         main(["calibrate", "camera", str(photographs), "--board", "charuco", "--squares", "8x6",
@@ -230,15 +238,16 @@ def test_a_board_that_cannot_be_is_refused():
         Board("charuco", (5, 4), 20.0, 15.0, "DICT_9X9")
 
 
-def ruled_paper(k1, **more):
+@functools.cache
+def ruled_paper(k1):
     """Squared paper through a lens with this k1, and the camera that took it."""
     flat = np.full((1600, 2400), 255, np.uint8)
     flat[::160] = flat[1::160] = flat[2::160] = flat[3::160] = 60
     flat[:, ::160] = flat[:, 1::160] = flat[:, 2::160] = flat[:, 3::160] = 60
-    truth = np.concatenate([TRUTH[:4], [k1, 0, 0, 0, 0]])
     tilt = np.array([[1950, 0, 1200], [60, 1900, 800], [0.0, 0.08, 1.0]])
-    camera = Camera(SIZE, lens.matrix(truth), truth[4:])
-    return through_the_lens(flat, tilt, truth=truth, **more), camera
+    studio = studio_of((*TRUTH[:4], k1, 0, 0, 0, 0))
+    exposed = studio.expose(flat, tilt)
+    return studio.develop(exposed, np.random.default_rng(0), 3.0), studio.camera
 
 
 def test_straight_lines_confirm_the_right_lens_and_measure_a_wrong_one():

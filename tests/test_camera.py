@@ -44,6 +44,18 @@ def test_the_same_lens_at_twice_the_resolution_sees_the_same_ray():
         camera.scaled_to(640, 360)
 
 
+def test_the_errors_of_a_camera_grow_with_the_resolution():
+    sigma = np.array([1.2, 1.1, 0.8, 0.9, 0.01, 0.02, 0.001, 0.001, 0.03])
+    camera = Camera((640, 480), MATRIX, LENSES["phone"].distortion, "standard", 0.2,
+                    np.outer(sigma, sigma) * (0.5 + 0.5 * np.eye(9)), "charuco 8x6", "2026-05-01")
+    large = camera.scaled_to(1280, 960)
+    assert_allclose(np.sqrt(np.diag(large.parameter_covariance)) / sigma, [2.0] * 4 + [1.0] * 5)
+    assert large.reprojection_error_px == pytest.approx(0.4)
+    assert (large.board, large.date) == (camera.board, camera.date)
+    patterns = large.error_patterns()
+    assert_allclose(patterns.T @ patterns, large.parameter_covariance, atol=1e-9)
+
+
 def test_a_camera_comes_back_as_it_was_written(tmp_path):
     camera = Camera((640, 480), MATRIX, LENSES["phone"].distortion, "standard", 0.123,
                     np.diag(np.arange(1.0, 10.0)), "charuco 8x6", "2026-05-01")
@@ -67,6 +79,9 @@ def test_a_camera_comes_back_as_it_was_written(tmp_path):
      "distortion = [0, 0, 0, 0]", "image_size_px"),
     ("model = 'pinhole'\nimage_size_px = [640, 480]\ndistortion = [0, 0, 0, 0]\n"
      "camera_matrix = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]", "pinhole"),
+    ("parameter_covariance = [[1, 0], [0, 1]]\nimage_size_px = [640, 480]\n"
+     "distortion = [0, 0, 0, 0]\ncamera_matrix = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]",
+     "parameter_covariance"),
     ("= 3", "not a TOML file"),
 ])
 def test_what_is_no_camera_is_named(tmp_path, text, words):

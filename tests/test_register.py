@@ -1,5 +1,7 @@
 """Where the board is: a pose comes back from its own projection, with the errors it has."""
 
+from dataclasses import replace
+
 import cv2
 import drawn
 import numpy as np
@@ -10,6 +12,7 @@ from rulerlab.camera import Camera
 from rulerlab.errors import InputError
 from rulerlab.track.crosses import centre_crosses, find_crosses
 from rulerlab.track.register import REFERENCE_SIGMA_PX, CrossFollower, match_crosses, register
+from rulerlab.track.shared import with_lens_errors, with_scale_error
 
 CAMERA = Camera((1280, 720), np.array([[1150.0, 0, 640], [0, 1150, 360], [0, 0, 1]]),
                 np.array([-0.12, 0.05, 0.0005, -0.0005, 0.0]))
@@ -101,6 +104,47 @@ def test_the_errors_of_the_registration_cover_what_it_gets_wrong(camera):
         sigma = np.sqrt((view.shared_mm(project[1], height)[0] ** 2).sum(-1))
         z.append(error / sigma)
     assert 0.8 < np.sqrt(np.mean(np.square(z))) < 1.25
+
+
+LENS_SIGMA = np.array([8.0, 8, 3, 3, 0.01, 0.02, 0.001, 0.001, 0.01])
+
+
+def test_the_errors_of_the_lens_cover_what_a_wrong_calibration_does_to_the_board():
+    """Filmed by cameras that scatter as the covariance says, measured with the one in the file."""
+    rng = np.random.default_rng(8)
+    mix = np.linalg.qr(rng.normal(size=(9, 9)))[0] * LENS_SIGMA[:, None]
+    camera = replace(CAMERA, parameter_covariance=mix @ mix.T)
+    pose, errors = poses(1, handheld=False), []
+    for _ in range(80):
+        true = camera.shifted(mix @ rng.normal(size=9))
+        seen = [np.array([true.project(np.c_[points, np.broadcast_to(height, len(points))],
+                                       pose[0][0], pose[1][0])])
+                for points, height in ((CORNERS, 0.0), (POINTS, HEIGHT))]
+        view = register(np.repeat(seen[0], 2, 0), np.zeros((2, 4, 2, 2)), CORNERS, camera)
+        view = with_lens_errors(view, CORNERS)
+        errors.append(view.to_mm(seen[1], HEIGHT)[0] - POINTS)
+    lens = view.shared_mm(seen[1], HEIGHT)[0, ..., 6:]
+    assert lens.shape[-1] == 9
+    spread = np.std(errors, axis=0) / np.sqrt((lens**2).sum(-1))
+    assert 0.8 < np.sqrt(np.mean(spread**2)) < 1.25
+    joint = np.cov(np.diff(np.array(errors)[..., 0], axis=1).T)
+    claimed = np.diff(lens[:, 0], axis=0)
+    assert np.trace(joint) == pytest.approx((claimed**2).sum(), rel=0.4)
+
+
+def test_a_camera_without_covariance_adds_no_error():
+    corners, covariance, _ = observe(3, handheld=False)
+    view = register(corners, covariance, CORNERS, CAMERA)
+    assert with_lens_errors(view, CORNERS).effects.shape == view.effects.shape
+
+
+@pytest.mark.parametrize("camera", [CAMERA, None])
+def test_a_print_of_uncertain_scale_makes_every_length_uncertain_alike(camera):
+    corners, covariance, pixels = observe(3, handheld=False)
+    view = with_scale_error(register(corners, covariance, CORNERS, camera), 0.001)
+    height = np.zeros(len(POINTS))
+    shift = view.shared_mm(pixels, height)[..., 0]
+    assert_allclose(shift, 0.001 * view.to_mm(pixels, height), rtol=2e-3, atol=1e-5)
 
 
 def test_a_hidden_reference_leans_on_the_frame_before():

@@ -1,9 +1,11 @@
 """rig.toml: what is known is taken as written, what is wrong is named."""
 
+import json
+
 import pytest
 
 from rulerlab.errors import InputError
-from rulerlab.rig import Rig, read_rig, rig_from_dict
+from rulerlab.rig import Rig, read_rig, rig_from_dict, rig_of_run
 
 EXAMPLE = """
 kind = "ruler"
@@ -54,6 +56,40 @@ def test_the_camera_is_looked_for_beside_the_rig(tmp_path):
         tmp_path / "lens" / "camera.toml")
 
 
+SHEET = """
+[sheet]
+bar_mm = 100.0
+[printed]
+scale_sigma = 0.001
+[reference]
+kind = "crosses"
+crosses_mm = [[-114.4, -69.8], [114.4, -69.8], [114.4, 69.8], [-114.4, 69.8]]
+"""
+
+
+def test_a_measured_print_gives_the_places_of_its_crosses_and_their_common_error(tmp_path):
+    (tmp_path / "crosses.toml").write_text(SHEET)
+    (tmp_path / "rig.toml").write_text('[reference]\ntarget = "crosses.toml"')
+    reference = read_rig(tmp_path / "rig.toml").reference
+    assert reference.crosses_mm[0] == (-114.4, -69.8)
+    assert reference.scale_sigma == 0.001
+    (tmp_path / "rig.toml").write_text(
+        '[reference]\ntarget = "crosses.toml"\nscale_sigma = 0.002\n'
+        "crosses_mm = [[0, 0], [9, 0], [9, 9], [0, 9]]")
+    reference = read_rig(tmp_path / "rig.toml").reference
+    assert reference.crosses_mm[1] == (9.0, 0.0) and reference.scale_sigma == 0.002
+
+
+def test_a_print_whose_bars_nobody_measured_is_sent_back_to_the_calipers(tmp_path):
+    (tmp_path / "crosses.toml").write_text(SHEET.replace("[printed]", "[other]"))
+    (tmp_path / "rig.toml").write_text('[reference]\ntarget = "crosses.toml"')
+    with pytest.raises(InputError, match="rulerlab print --target .*crosses.toml --measured"):
+        read_rig(tmp_path / "rig.toml")
+    (tmp_path / "crosses.toml").unlink()
+    with pytest.raises(InputError, match="rig.toml: reference.target: .*crosses.toml"):
+        read_rig(tmp_path / "rig.toml")
+
+
 @pytest.mark.parametrize(("data", "words"), [
     ({"pints": 3}, ["'pints'", "'points'"]),
     ({"colour_of_the_hand": 3}, ["known are", "kind"]),
@@ -96,3 +132,14 @@ def test_what_can_not_be_read_names_the_file(tmp_path):
     for path in (tmp_path / "rig.toml", tmp_path / "none.toml", tmp_path):
         with pytest.raises(InputError, match=str(path)):
             read_rig(path)
+
+
+@pytest.mark.parametrize("text", [
+    "", "[ruler]\npull_section = false\n", "[reference]\ngrid_mm = 5.0\n",
+    "[blocks]\nmass_kg = [0.045]\nstiffness_N_per_m = [22.9]\n",
+])
+def test_the_rig_that_a_run_remembers_is_the_rig_it_was_tracked_with(tmp_path, text):
+    path = tmp_path / "rig.toml"
+    path.write_text(text)
+    rig = read_rig(path)
+    assert rig_of_run(json.loads(json.dumps(rig.as_dict()))) == rig

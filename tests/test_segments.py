@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.signal import lfilter
 
 from rulerlab.errors import QualityError
 from rulerlab.records import LOST, Motion
@@ -114,3 +115,22 @@ def test_without_a_scale_x_runs_along_the_pull_whichever_way_it_goes(way):
     assert turned.unit == "px"
     assert_allclose(turned.extension_mm(), motion.extension_mm(), atol=1e-9)
     assert_allclose(turned.joint_mm[..., 1], 0, atol=1e-9)
+
+
+def test_a_shaken_chain_is_averaged_over_independent_moments_only():
+    """Each block wanders about its place and remembers it for some frames."""
+    rng, replicas, frames = np.random.default_rng(3), 150, 120
+    z = []
+    for _ in range(replicas):
+        mix = np.array([[1, 0.6, 0.2], [0, 1, 0.6], [0, 0, 1]])
+        kick = rng.normal(size=(frames + 200, 3)) @ mix
+        wander = lfilter([1], [1, -0.8], kick, axis=0)[200:] * 0.3
+        x = np.array([0.0, 10.0, 20.0, 30.0]) * np.ones((2 * frames, 1))
+        x[frames:] += [0.0, 20.0, 40.0, 60.0]
+        x[frames:, 1:-1] += wander[:, :-1]
+        joint = np.stack([x, np.zeros_like(x)], -1)
+        motion = Motion(np.arange(2 * frames) / 60, joint,
+                        np.broadcast_to(np.eye(2) * 1e-4, (*x.shape, 2, 2)))
+        curve = load_curve(motion, kind="blocks")
+        z.append((curve.loads - 20.0) / np.sqrt(np.diag(curve.load_covariance)))
+    assert 0.8 < np.std(z) < 1.35

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from rulerlab.errors import InputError
-from rulerlab.network.separation import MEASURES, data_separation
+from rulerlab.network.principal import PrincipalDirections
+from rulerlab.network.separation import MEASURES, Separation, data_separation, joint_covariance
 
 
 def clouds(seed=0, classes=4, each=60, width=6):
@@ -73,3 +74,115 @@ def test_classes_of_unequal_size_are_weighted_and_empty_ones_do_not_count():
 def test_what_can_not_be_separated_is_said(labels, said):
     with pytest.raises(InputError, match=said):
         data_separation(np.array([[1.0], [1.0], [1.0], [1.0]]), np.array(labels))
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_a_stream_in_uneven_blocks_gives_the_same_as_the_whole(measure):
+    features, labels = clouds(each=400)
+    order = np.random.default_rng(0).permutation(len(labels))
+    found = Separation(measure)
+    for _ in range(found.passes):
+        for part in np.split(order, [3, 500, 501, 1200]):
+            found.add(features[part], labels[part])
+        found.end_pass()
+    assert found.value == pytest.approx(data_separation(features, labels, measure=measure))
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_tight_classes_far_from_zero_lose_no_digits_in_single_precision(measure):
+    rng = np.random.default_rng(2)
+    labels = np.arange(3000) % 3
+    centre = 10 * rng.normal(size=(3, 20))
+    features = (100 + centre[labels] + 0.01 * rng.normal(size=(3000, 20))).astype(np.float32)
+    exact = data_separation(features.astype(np.float64), labels, measure=measure)
+    assert data_separation(features, labels, measure=measure) == pytest.approx(exact, abs=1e-4)
+
+
+def weighted(features, labels, weight, measure):
+    """D of samples that count `weight` times, from its definition."""
+    share, mean = [], []
+    for k in np.unique(labels):
+        own = labels == k
+        share.append(weight[own].sum() / weight.sum())
+        mean.append(weight[own] @ features[own] / weight[own].sum())
+    share, mean = np.array(share), np.array(mean)
+    offset = mean - share @ mean
+    residual = features - mean[labels]
+    within = (residual * weight[:, None]).T @ residual / weight.sum()
+    between = (offset * share[:, None]).T @ offset
+    if measure == "trace":
+        return np.log(np.trace(within) / np.trace(between))
+    if measure == "inverse":
+        return -np.log(np.trace(between @ np.linalg.inv(within)))
+    return np.log(np.trace(within @ np.linalg.pinv(between, rcond=1e-10)))
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_the_influence_of_a_sample_is_the_derivative_with_its_weight(measure):
+    features, labels = clouds(seed=4, each=30)
+    found = Separation(measure, errors=True)
+    for _ in range(found.passes):
+        found.add(features, labels)
+        found.end_pass()
+    assert found.influence.mean() == pytest.approx(0, abs=1e-9)
+    for i in (0, 31, 119):
+        step = 1e-5 * (np.arange(len(labels)) == i)
+        rise = (weighted(features, labels, 1 + step, measure)
+                - weighted(features, labels, 1 - step, measure)) / 2e-5
+        assert len(labels) * rise == pytest.approx(found.influence[i], rel=1e-3, abs=1e-4)
+
+
+def layers_of(rng, samples):
+    """Three layers of one draw: skewed clouds, a squashed copy, a mixture of both."""
+    centre = np.random.default_rng(9).normal(size=(5, 8))
+    labels = rng.integers(0, 5, samples)
+    first = 1.5 * centre[labels] + rng.exponential(size=(samples, 8))
+    second = np.tanh(first @ turn(8) / 2)
+    return [first, second, np.concatenate([first, 3 * second], axis=1)], labels
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_the_quoted_covariance_is_that_of_repeated_draws(measure):
+    rng, values, quoted = np.random.default_rng(0), [], []
+    for _ in range(300):
+        layers, labels = layers_of(rng, 400)
+        found = [Separation(measure, errors=True) for _ in layers]
+        for one, features in zip(found, layers, strict=True):
+            for _ in range(one.passes):
+                one.add(features, labels)
+                one.end_pass()
+        values.append([one.value for one in found])
+        quoted.append(joint_covariance(np.stack([one.influence for one in found])))
+    values, quoted = np.array(values), np.array(quoted)
+    z = (values - values.mean(axis=0)) / np.sqrt(np.diagonal(quoted, axis1=1, axis2=2))
+    assert (abs(z.std(axis=0) - 1) < 0.15).all()
+    assert 0.92 < (abs(z) < 1.96).mean() < 0.98
+    load, difference = values[:, 0] - values[:, 1], np.array([1.0, -1.0, 0.0])
+    sigma = np.sqrt(np.einsum("i,nij,j->n", difference, quoted, difference))
+    assert abs(((load - load.mean()) / sigma).std() - 1) < 0.15
+    errors = np.sqrt(np.diag(np.cov(values.T)))
+    correlation = quoted.mean(axis=0) / np.outer(errors, errors)
+    assert np.abs(correlation - np.corrcoef(values.T)).max() < 0.2
+
+
+def test_tokens_of_one_text_count_as_one_draw():
+    rng = np.random.default_rng(3)
+    influence = rng.normal(size=(2, 200))
+    alone = joint_covariance(influence)
+    copied, group = np.repeat(influence, 5, axis=1), np.repeat(np.arange(200), 5)
+    assert np.allclose(joint_covariance(copied, group), alone)
+    assert (np.diag(joint_covariance(copied)) < 0.3 * np.diag(alone)).all()
+
+
+def test_streamed_principal_directions_span_those_of_the_whole():
+    rng = np.random.default_rng(5)
+    scale = np.exp(-np.arange(300) / 8)
+    features = (rng.normal(size=(900, 300)) * scale) @ turn(300) + 5
+    found = PrincipalDirections(10)
+    for part in np.array_split(features, 13):
+        found.add(part)
+    axes = found.axes()
+    assert np.allclose(axes.T @ axes, np.eye(10), atol=1e-8)
+    exact = np.linalg.svd(features - features.mean(0), full_matrices=False)[2][:10]
+    assert np.linalg.svd(exact @ axes, compute_uv=False).min() > 0.99
+    assert np.allclose(found.mean, features.mean(0))

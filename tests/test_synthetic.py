@@ -183,7 +183,7 @@ def test_demo_writes_a_clip_with_its_truth_and_does_not_overwrite_it(tmp_path, c
 
 def test_the_sample_recordings_are_those_that_their_list_names():
     package = json.loads((DATA / "datapackage.json").read_text())
-    assert len({resource["name"] for resource in package["resources"]}) == 8
+    assert len({resource["name"] for resource in package["resources"]}) == 10
     for resource in package["resources"]:
         content = (DATA / resource["path"]).read_bytes()
         assert resource["bytes"] == len(content) < 3_000_000

@@ -13,6 +13,7 @@ from rulerlab.calibrate import Board, find_corners
 from rulerlab.calibrate.result import read_board
 from rulerlab.cli import main
 from rulerlab.errors import UsageError
+from rulerlab.rig import read_rig
 from rulerlab.targets import (
     CROSSES_MM,
     DEFAULT_BOARD,
@@ -112,16 +113,27 @@ def test_the_same_sheet_gives_the_same_bytes(tmp_path):
 
 
 @needs_pdftoppm
-@pytest.mark.parametrize("kind, board, paper", [
-    ("charuco", DEFAULT_BOARD, "a4"), ("charuco", DEFAULT_BOARD, "letter"),
-    ("chessboard", DEFAULT_CHESSBOARD, "a4"), ("chessboard", DEFAULT_CHESSBOARD, "letter"),
+@pytest.mark.parametrize("paper", ["a4", "letter"])
+@pytest.mark.parametrize("name, command", [
+    ("charuco", ["charuco"]), ("chessboard", ["chessboard"]), ("crosses", ["crosses"]),
+    ("dots", ["dots"]), ("tags_15mm", ["tags", "--size-mm", 15]),
 ])
-def test_the_boards_that_are_handed_out_are_those_the_package_makes(kind, board, paper, tmp_path):
-    run(kind, "--paper", paper, "-o", tmp_path / "made.pdf")
-    shutil.copy(CALIBRATION / f"{kind}_{paper}.pdf", tmp_path / "kept.pdf")
-    made, kept = (rendered(tmp_path / name, 150) for name in ("made.pdf", "kept.pdf"))
+def test_the_sheets_that_are_handed_out_are_those_the_package_makes(name, command, paper, tmp_path):
+    run(*command, "--paper", paper, "-o", tmp_path / "made.pdf")
+    shutil.copy(CALIBRATION / f"{name}_{paper}.pdf", tmp_path / "kept.pdf")
+    made, kept = (rendered(tmp_path / name, 100) for name in ("made.pdf", "kept.pdf"))
     foot = int(made.shape[0] * 0.9)  # the version of the package stands below
     assert np.array_equal(made[:foot], kept[:foot])
+
+
+def test_the_places_and_the_error_of_measured_crosses_arrive_in_the_rig(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run("crosses")
+    run("--measured", 99.5, 99.7)
+    (tmp_path / "rig.toml").write_text('[reference]\ntarget = "crosses_a4.toml"')
+    reference = read_rig(tmp_path / "rig.toml").reference
+    assert np.allclose(reference.crosses_mm, np.array(CROSSES_MM) * [0.995, 0.997])
+    assert reference.scale_sigma == pytest.approx(0.1 / 100)  # the calipers
 
 
 def test_measured_bars_are_stored_and_carried_into_the_board(tmp_path, monkeypatch):

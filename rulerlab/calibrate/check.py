@@ -1,42 +1,34 @@
 """Does a calibration still hold for a clip? Straight lines must be straight, known lengths right.
 
 Focus, zoom, another recording mode or a stabiliser that crops all change the camera; each leaves
-a mark on lines (distortion) or on a board of known size (focal length, scale).
+a mark on lines (distortion), or on a board or reference marks of known places (focal length).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from rulerlab.calibrate import lens
 from rulerlab.calibrate.board import Board
-from rulerlab.calibrate.solve import Fit, held, rms
+from rulerlab.calibrate.known import KnownPlaces, known_places
 from rulerlab.calibrate.straight import Straightness, guessed_camera, plumb_line, straightness
-from rulerlab.calibrate.views import read_picture, view_of
+from rulerlab.calibrate.views import View, read_picture, view_of
 from rulerlab.camera import Camera
-from rulerlab.errors import InputError, QualityError
+from rulerlab.errors import InputError
 from rulerlab.video import VIDEO_SUFFIXES, Recording
 
 LOOKS = 5  # frames of a clip that are measured
 EDGE_SHIFT_MAX_PX = 1.0  # a lens error of less, at the edge of the picture, does no harm
 FOCAL_SHIFT_MAX = 0.01  # relative
 LENGTH_ERROR_MAX = 0.005  # relative
+FOCAL_SIGMA_MAX = 0.05  # relative: a clip that tells less can't notice a zoom
 SURE = 3.0  # standard deviations
 
-
-@dataclass(frozen=True)
-class BoardCheck:
-    """A board of known size, seen through the calibration with nothing left free but its pose."""
-
-    views: int
-    error_px: float  # reprojection error, RMS
-    length_error: float  # RMS relative error of the rows and columns of the board
-    focal_shift: float  # relative change of the focal length that the views ask for
-    focal_sigma: float
+FindMarks = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray] | None]
 
 
 @dataclass(frozen=True)
@@ -48,22 +40,40 @@ class Checked:
     lines: Straightness
     edge_shift_px: float
     edge_shift_sigma_px: float
-    board: BoardCheck | None
+    board: KnownPlaces | None
+    marks: KnownPlaces | None
 
 
-def check_camera(path: Path, camera: Camera, board: Board | None = None) -> Checked:
-    """Measure straight lines, and a board if one is given, in a clip or picture.
+def check_camera(
+    path: Path, camera: Camera, board: Board | None = None, find_marks: FindMarks | None = None
+) -> Checked:
+    """Measure straight lines, and a board or reference marks if given, in a clip or picture.
 
-    Raises InputError when the clip's shape of picture is not the camera's.
+    `find_marks` takes a grey picture (H, W) and gives pixels (R, 2) and mm (R, 2) of the marks,
+    or None where they are not all seen. Raises InputError when the clip's shape of picture is not
+    the camera's.
     """
     pictures = _pictures(Path(path))
     height, width = pictures[0][1].shape
     camera = camera.scaled_to(width, height)
     lines = combine([straightness(picture, camera) for _, picture in pictures])
     shift, sigma = lines.edge_shift_px(camera)
-    found = _check_board(pictures, camera, board) if board is not None else None
-    verdict, reasons = _verdict(lines, shift, sigma, found)
-    return Checked(verdict, tuple(reasons), lines, shift, sigma, found)
+    boards = marks = None
+    if board is not None:
+        boards = known_places(camera, [view_of(*one, board, {}) for one in pictures])
+    if find_marks is not None:
+        marks = known_places(camera, [_view_of_marks(*one, find_marks) for one in pictures])
+    verdict, reasons = _verdict(lines, shift, sigma, boards, marks)
+    return Checked(verdict, tuple(reasons), lines, shift, sigma, boards, marks)
+
+
+def _view_of_marks(name: str, picture: np.ndarray, find_marks: FindMarks) -> View | None:
+    found = find_marks(picture)
+    if found is None:
+        return None
+    pixels, places = found
+    points = np.column_stack([places, np.zeros(len(places))])
+    return View(name, np.arange(len(places)), points, pixels)
 
 
 def combine(found: list[Straightness]) -> Straightness:
@@ -104,72 +114,9 @@ def _pictures(path: Path) -> list[tuple[str, np.ndarray]]:
     return pictures
 
 
-def _check_board(
-    pictures: list[tuple[str, np.ndarray]], camera: Camera, board: Board
-) -> BoardCheck | None:
-    fits = []
-    for name, picture in pictures:
-        view = view_of(name, picture, board, {})
-        if view is not None:
-            try:
-                fits.append(held(camera, view))
-            except QualityError:
-                continue
-    if not fits:
-        return None
-    shift, sigma = _focal_shift(fits)
-    lengths = np.concatenate([_length_errors(fit, camera) for fit in fits])
-    residual = np.concatenate([fit.residuals()[0] for fit in fits])
-    own = 0.0
-    if camera.parameter_covariance is not None:
-        own = float(np.sqrt(camera.parameter_covariance[0, 0])) / camera.camera_matrix[0, 0]
-    return BoardCheck(
-        len(fits), rms(residual), float(np.sqrt(np.mean(lengths**2))), shift,
-        float(np.hypot(sigma, own)),
-    )
-
-
-def _focal_shift(fits: list[Fit]) -> tuple[float, float]:
-    """Relative change of the focal length that would fit the boards best, and its sigma."""
-    top, bottom, noise, count = 0.0, 0.0, 0.0, 0
-    for fit in fits:
-        view = fit.views[0]
-        _, by_lens, by_pose = lens.project(
-            fit.model, fit.parameters, fit.poses[0], view.points_mm
-        )
-        zoom = by_lens[:, 0] * fit.parameters[0] + by_lens[:, 1] * fit.parameters[1]
-        basis, _ = np.linalg.qr(by_pose)
-        zoom = zoom - basis @ (basis.T @ zoom)
-        residual = fit.residuals()[0].ravel()
-        top, bottom = top + zoom @ residual, bottom + zoom @ zoom
-        noise, count = noise + residual @ residual, count + len(residual) - 6
-    shift = top / bottom
-    variance = max(noise - shift * top, 0) / max(count - 1, 1)
-    return float(shift), float(np.sqrt(variance / bottom))
-
-
-def _length_errors(fit: Fit, camera: Camera) -> np.ndarray:
-    """Relative errors of the lengths of rows and columns, measured on the board's plane."""
-    view, pose = fit.views[0], fit.poses[0]
-    turn = cv2.Rodrigues(pose[:3])[0]
-    to_plane = np.linalg.inv(np.column_stack([turn[:, 0], turn[:, 1], pose[3:]]))
-    rays = camera.undistort(view.corners_px)
-    flat = np.column_stack([rays, np.ones(len(rays))]) @ to_plane.T
-    seen, plan = flat[:, :2] / flat[:, 2:], view.points_mm[:, :2]
-    errors = []
-    for axis in (0, 1):
-        for place in np.unique(plan[:, axis].round(6)):
-            row = np.flatnonzero(np.abs(plan[:, axis] - place) < 1e-3)
-            if len(row) >= 2:
-                order = row[np.argsort(plan[row, 1 - axis])]
-                a, b = order[0], order[-1]
-                true = np.linalg.norm(plan[b] - plan[a])
-                errors.append(np.linalg.norm(seen[b] - seen[a]) / true - 1)
-    return np.array(errors) if errors else np.zeros(1)
-
-
 def _verdict(
-    lines: Straightness, shift: float, sigma: float, found: BoardCheck | None
+    lines: Straightness, shift: float, sigma: float, board: KnownPlaces | None,
+    marks: KnownPlaces | None,
 ) -> tuple[str, list[str]]:
     """Fails when something is surely and noticeably off; open when nothing could be measured."""
     fails, holds, opens = [], [], []
@@ -185,18 +132,26 @@ def _verdict(
         holds.append(
             f"{lines.lines} lines are straight: {shift:.1f} +- {sigma:.1f} px at the edge"
         )
-    if found is not None:
+    for name, found in (("board", board), ("reference marks", marks)):
+        if found is None:
+            continue
         if abs(found.focal_shift) > max(FOCAL_SHIFT_MAX, SURE * found.focal_sigma):
             fails.append(
-                f"the focal length is off by {100 * found.focal_shift:+.1f} "
+                f"by the {name} the focal length is off by {100 * found.focal_shift:+.1f} "
                 f"+- {100 * found.focal_sigma:.1f} %: zoom or focus has changed"
             )
         elif found.length_error > LENGTH_ERROR_MAX:
-            fails.append(f"known lengths are off by {100 * found.length_error:.2f} %")
+            fails.append(f"known lengths of the {name} are off by {100 * found.length_error:.2f} %")
+        elif found.focal_sigma > FOCAL_SIGMA_MAX:
+            opens.append(
+                f"the {name} tell the focal length only to {100 * found.focal_sigma:.0f} % "
+                f"(lengths agree to {100 * found.length_error:.2f} %): film from the side"
+            )
         else:
             holds.append(
-                f"lengths on the board are right to {100 * found.length_error:.2f} %, residual "
-                f"{found.error_px:.2f} px"
+                f"lengths of the {name} are right to {100 * found.length_error:.2f} %, residual "
+                f"{found.error_px:.2f} px, focal length {100 * found.focal_shift:+.1f} "
+                f"+- {100 * found.focal_sigma:.1f} %"
             )
     verdict = "fails" if fails else "holds" if holds else "open"
     return verdict, fails + holds + opens

@@ -44,7 +44,7 @@ def _coverage(axes, calibrated: Calibrated) -> None:
     axes.set(
         xlim=(0, width), ylim=(height, 0), aspect="equal", xlabel="x, px", ylabel="y, px",
         title=f"{len(corners)} corners in {len(fit.views)} views cover "
-        f"{100 * coverage(fit):.0f} % of the picture (arrows {zoom:.0f} times enlarged)",
+        f"{100 * coverage(fit):.0f} % of the picture\n(arrows {zoom:.0f} times enlarged)",
     )
 
 

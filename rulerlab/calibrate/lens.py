@@ -8,8 +8,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from rulerlab.camera import Camera
+
 STANDARD, RATIONAL, FISHEYE = "standard", "rational", "fisheye"
-MODELS = (STANDARD, RATIONAL, FISHEYE)
+MODELS = (STANDARD, FISHEYE, RATIONAL)  # the first that fits is taken
 _DISTORTION = {
     STANDARD: ("k1", "k2", "p1", "p2", "k3"),
     RATIONAL: ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"),
@@ -20,6 +22,13 @@ _DISTORTION = {
 def names(model: str) -> tuple[str, ...]:
     """Names of the parameters of a model, in their order."""
     return ("fx", "fy", "cx", "cy", *_DISTORTION[model])
+
+
+def model_of(camera: Camera) -> str:
+    """The lens model of a camera."""
+    if camera.model == "fisheye":
+        return FISHEYE
+    return RATIONAL if len(camera.distortion) >= 8 else STANDARD
 
 
 def pack(camera_matrix: np.ndarray, distortion: np.ndarray) -> np.ndarray:

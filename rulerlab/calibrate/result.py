@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def as_json_object(done: Calibrated, output: Path, plot: Path) -> dict[str, Any]
 
 def check_as_json_object(found: Checked) -> dict[str, Any]:
     """The contract of `rulerlab calibrate check --json`; a number that is unknown is null."""
-    lines, board = found.lines, found.board
+    lines = found.lines
     return {
         "schema_version": SCHEMA_VERSION,
         "verdict": found.verdict,
@@ -75,13 +76,8 @@ def check_as_json_object(found: Checked) -> dict[str, Any]:
             "edge_shift_px": _number(found.edge_shift_px),
             "edge_shift_sigma_px": _number(found.edge_shift_sigma_px),
         },
-        "board": None if board is None else {
-            "views": board.views,
-            "reprojection_error_px": board.error_px,
-            "length_error": board.length_error,
-            "focal_shift": board.focal_shift,
-            "focal_sigma": board.focal_sigma,
-        },
+        "board": None if found.board is None else asdict(found.board),
+        "marks": None if found.marks is None else asdict(found.marks),
     }
 
 

@@ -19,7 +19,8 @@ from rulerlab.errors import QualityError
 
 BAD_VIEW_FACTOR = 3.0  # a view whose residual is so many times the usual one does not belong
 BAD_CORNER_FACTOR = 5.0  # standard deviations, from the median
-RICHER_MODEL_GAIN = 0.15  # the residual must fall by this share to pay for more parameters
+VIEWS_KEPT_MIN = 0.7  # a model that drops more of the views than this explains nothing
+RICHER_MODEL_GAIN = 0.15  # the residual must fall by this share to leave a preferred model
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,13 @@ class Fit:
         """Reprojection error of each view, (V,): RMS of the distance."""
         return np.array([rms(residual) for residual in self.residuals()])
 
-    def error_px(self) -> float:
-        """Reprojection error of all corners: RMS of the distance."""
-        return rms(np.concatenate(self.residuals()))
+    def error_px(self, names: set[str] | None = None) -> float:
+        """Reprojection error of all corners (of the views with these names): RMS of the distance.
+        """
+        return rms(np.concatenate([
+            residual for view, residual in zip(self.views, self.residuals(), strict=True)
+            if names is None or view.name in names
+        ]))
 
 
 @dataclass(frozen=True)
@@ -73,18 +78,11 @@ def calibrate_camera(
     film next, when the views can't determine the camera.
     """
     refuse_too_few(found.views, found.dropped)
-    first = lens.STANDARD if model == "auto" else model
-    fit, dropped, corners = _fit_cleaned(found.views, found.size_px, first)
-    if model == "auto":
-        for richer in (lens.RATIONAL, lens.FISHEYE):
-            try:
-                other = _fit_cleaned(found.views, found.size_px, richer)
-            except QualityError:
-                continue
-            if _pays(other[0], fit):
-                fit, dropped, corners = other
+    fit, dropped, corners = _simplest(found, lens.MODELS if model == "auto" else (model,))
     refuse_too_few(fit.views, {**found.dropped, **dropped})
     spread = parameter_spread(fit)
+    if spread.shift.any():
+        fit = with_best_poses(replace(fit, parameters=fit.parameters + spread.shift))
     refuse_undetermined(fit, spread.covariance)
     camera = Camera(
         fit.size_px, lens.matrix(fit.parameters), fit.parameters[4:],
@@ -95,12 +93,25 @@ def calibrate_camera(
     return Calibrated(fit, spread, {**found.dropped, **dropped}, corners, camera)
 
 
-def _pays(richer: Fit, simple: Fit) -> bool:
-    """Whether a richer model is worth it: no view lost, and a clearly smaller residual."""
-    if len(richer.views) < len(simple.views):
-        return False
-    gain = 1 - richer.error_px() / simple.error_px()
-    return gain > RICHER_MODEL_GAIN and bool((richer.parameters[:2] > 0).all())
+def _simplest(found: Views, models: tuple[str, ...]) -> tuple[Fit, dict[str, str], int]:
+    """The first model that fits nearly as well as the best, in the views that all of them keep."""
+    fits, refusals = [], []
+    for model in models:
+        try:
+            fits.append(_fit_cleaned(found.views, found.size_px, model))
+        except QualityError as refusal:
+            refusals.append(refusal)
+    fits = [done for done in fits if (done[0].parameters[:2] > 0).all()]
+    if not fits:
+        raise refusals[0] if refusals else QualityError(
+            "no lens explains the views: film the board tilted, at different places of the picture"
+        )
+    most = max(len(fit.views) for fit, _, _ in fits)
+    fits = [done for done in fits if len(done[0].views) >= VIEWS_KEPT_MIN * most]
+    common = set.intersection(*({view.name for view in fit.views} for fit, _, _ in fits))
+    errors = [fit.error_px(common or None) for fit, _, _ in fits]
+    limit = min(errors) / (1 - RICHER_MODEL_GAIN)
+    return next(done for done, error in zip(fits, errors, strict=True) if error <= limit)
 
 
 def _fit_cleaned(
@@ -161,8 +172,8 @@ def fit_views(views: tuple[View, ...], size_px: tuple[int, int], model: str) -> 
             flags = (names.CALIB_RECOMPUTE_EXTRINSIC | names.CALIB_FIX_SKEW
                      | names.CALIB_USE_INTRINSIC_GUESS)
             _, k, d, rotations, shifts = cv2.fisheye.calibrate(
-                [p.reshape(-1, 1, 3).astype(float) for p in points],
-                [p.reshape(-1, 1, 2).astype(float) for p in pixels],
+                [p[None].astype(float) for p in points],  # OpenCV 5.0 takes rows only
+                [p[None].astype(float) for p in pixels],
                 size_px, start, np.zeros((4, 1)), flags=flags, criteria=stop,
             )
         else:
@@ -198,24 +209,23 @@ def held(camera: Camera, view: View) -> Fit:
     )
     if not found:
         raise QualityError(f"{view.name}: no pose of the board explains its corners")
-    model = _model_of(camera)
+    model = lens.model_of(camera)
     fit = Fit(
         model, lens.pack(camera.camera_matrix, camera.distortion)[: len(lens.names(model))],
         np.concatenate([np.ravel(rotation), np.ravel(shift)])[None], (view,),
         camera.image_size_px,
     )
-    for _ in range(20):
-        pixels, _, by_pose = lens.project(
-            model, fit.parameters, fit.poses[0], view.points_mm
-        )
-        step = np.linalg.lstsq(by_pose, (view.corners_px - pixels).ravel(), rcond=None)[0]
-        fit = replace(fit, poses=fit.poses + step)
-        if np.abs(step).max() < 1e-9:
-            break
-    return fit
+    return with_best_poses(fit)
 
 
-def _model_of(camera: Camera) -> str:
-    if camera.model == "fisheye":
-        return lens.FISHEYE
-    return lens.RATIONAL if len(camera.distortion) >= 8 else lens.STANDARD
+def with_best_poses(fit: Fit) -> Fit:
+    """The fit with its poses fitted anew, the camera held fixed."""
+    poses = fit.poses.copy()
+    for view, pose in zip(fit.views, poses, strict=True):
+        for _ in range(20):
+            pixels, _, by_pose = lens.project(fit.model, fit.parameters, pose, view.points_mm)
+            step = np.linalg.lstsq(by_pose, (view.corners_px - pixels).ravel(), rcond=None)[0]
+            pose += step
+            if np.abs(step).max() < 1e-9:
+                break
+    return replace(fit, poses=poses)

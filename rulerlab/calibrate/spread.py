@@ -2,8 +2,9 @@
 
 Three parts. Corners that scatter alone give the classical covariance. If views as a whole agree
 less than that allows, found by leaving each view out, it is scaled up. If the same corner of the
-board is off by the same amount in all views, the board is not flat: the shift of the parameters
-that a freely shaped board would cause is added as one shared error.
+board is off by the same amount in all views, the board is not flat. A freely shaped board would
+then give other parameters, but its shape also swallows errors of the corners; so the mean of both
+cameras is taken, and half their difference is added as one shared error.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Spread:
     noise_px: float  # scatter of a corner in x or y
     view_factor: float  # how much worse the views agree than their corners (in sigma)
     bend_mm: float  # RMS departure of the board from its plan; 0 when it may be perfect
+    shift: np.ndarray  # (p,) to be added to the parameters, because of the bend
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,9 @@ def parameter_spread(fit: Fit) -> Spread:
     classical = variance * np.linalg.pinv(information, hermitian=True)
     factor = _view_factor(parts, scores, information, variance)
     covariance = classical * factor / np.outer(scale, scale)
-    bend_mm, shift = _bend(fit, views, variance, freedom)
-    covariance = covariance + np.outer(shift, shift)
-    return Spread((covariance + covariance.T) / 2, variance**0.5, factor**0.5, bend_mm)
+    bend_mm, apart = _bend(fit, views, variance, freedom)
+    covariance = covariance + np.outer(apart, apart) / 4
+    return Spread((covariance + covariance.T) / 2, variance**0.5, factor**0.5, bend_mm, apart / 2)
 
 
 def _reduce(fit: Fit, k: int) -> _Reduced:

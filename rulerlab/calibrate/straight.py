@@ -14,6 +14,7 @@ import numpy as np
 from rulerlab.camera import Camera
 
 LENGTH_MIN = 0.22  # of the picture's width: shorter lines say little about the lens
+CELL_PX = 2  # lines are first looked for on a grid of this step
 REACH = 0.006  # of the width: how far an edge may lie from its line
 TRUE_BEND = 2e-4  # arc of a real table edge or printed line, as a share of its length
 FILLED_MIN = 0.5  # share of a line's length that must show an edge
@@ -135,21 +136,23 @@ def _lines(found: Edges, camera: Camera) -> list[np.ndarray]:
     good = np.isfinite(ideal).all(axis=1) & np.isfinite(slope).all(axis=1)
     ideal, slope = ideal[good], slope[good]
     slope = slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-12)
-    free = np.ones(len(ideal), bool)
+    x, y = ideal.astype(np.float32).T  # enough to say which points lie near a line
     lines = []
     for start, end in _segments(ideal, width, height):
-        direction = (end - start) / np.linalg.norm(end - start)
-        normal = np.array([-direction[1], direction[0]])
-        offset = (ideal - start) @ normal
-        place = (ideal - start) @ direction
         length = np.linalg.norm(end - start)
-        near = (free & (np.abs(offset) < REACH * width) & (place > -0.05 * length)
-                & (place < 1.05 * length) & (np.abs(slope @ normal) > 0.97))
+        direction = (end - start) / length
+        normal = np.array([-direction[1], direction[0]])
+        offset = x * np.float32(normal[0]) + y * np.float32(normal[1]) - np.float32(normal @ start)
+        near = np.flatnonzero(np.abs(offset) < REACH * width)
+        place = (ideal[near] - start) @ direction
+        across = slope[near] @ normal
+        near = near[(place > -0.05 * length) & (place < 1.05 * length) & (np.abs(across) > 0.97)]
         points = _one_edge(ideal[near], slope[near] @ normal)
         if points is None or not _is_full(points, LENGTH_MIN * width):
             continue
         lines.append(points)
-        free &= np.abs(offset) > 2 * REACH * width
+        left = np.abs(offset) > 2 * REACH * width
+        x, y, ideal, slope = x[left], y[left], ideal[left], slope[left]
     return lines
 
 
@@ -184,18 +187,20 @@ def _is_full(points: np.ndarray, length_min: float) -> bool:
 
 def _segments(ideal: np.ndarray, width: int, height: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Long nearly straight chains of edge points, longest first, at most 60."""
-    margin = int(0.15 * width)
-    canvas = np.zeros((height + 2 * margin, width + 2 * margin), np.uint8)
-    x, y = np.round(ideal + margin).astype(int).T
-    inside = (x >= 0) & (y >= 0) & (x < canvas.shape[1]) & (y < canvas.shape[0])
-    canvas[y[inside], x[inside]] = 255
+    margin = 0.15 * np.array([width, width])
+    cells = np.round((ideal + margin) / CELL_PX).astype(int)
+    shape = np.round((np.array([width, height]) + 2 * margin) / CELL_PX).astype(int)
+    canvas = np.zeros(shape[::-1], np.uint8)
+    x, y = cells[((cells >= 0) & (cells < shape)).all(axis=1)].T
+    canvas[y, x] = 255
+    least = LENGTH_MIN * width / CELL_PX
     found = cv2.HoughLinesP(
-        canvas, 1, np.pi / 720, threshold=int(0.08 * width),
-        minLineLength=LENGTH_MIN * width * 0.7, maxLineGap=0.02 * width,
+        canvas, 1, np.pi / 360, threshold=int(0.35 * least), minLineLength=0.7 * least,
+        maxLineGap=0.09 * least,
     )
     if found is None:
         return []
-    ends = np.reshape(found, (-1, 2, 2)).astype(float) - margin
+    ends = np.reshape(found, (-1, 2, 2)).astype(float) * CELL_PX - margin
     order = np.argsort(-np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1))[:60]
     return [(ends[k, 0], ends[k, 1]) for k in order]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from rulerlab.chain.events import Lubrication, Slips
 from rulerlab.chain.opening import EVEN, OpeningMap
-from rulerlab.chain.phase import PhaseDiagram
+from rulerlab.records import Diagram
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,29 +22,27 @@ WORDS = {
 MOST_CURVES = 12
 
 
-def _ordered(diagram: PhaseDiagram) -> tuple[np.ndarray, np.ndarray]:
+def _ordered(diagram: Diagram) -> tuple[np.ndarray, np.ndarray]:
     """Rows from the largest value at the top, columns from the largest at the left."""
-    grid = diagram.grid
-    return np.argsort(grid.row_values)[::-1], np.argsort(grid.column_values)[::-1]
+    return np.argsort(diagram.row_values)[::-1], np.argsort(diagram.column_values)[::-1]
 
 
-def plot_phase(diagram: PhaseDiagram, ax: Axes) -> None:
+def plot_phase(diagram: Diagram, ax: Axes) -> None:
     """The diagram as the paper draws it: in every cell the load curve over a grey field.
 
     Noise falls from left to right, friction from top to bottom. White cells share the load
     evenly. Large grids get a curve in some of their cells only. The blue line is c = 0.
     """
-    grid = diagram.grid
     rows, columns = _ordered(diagram)
-    loads = diagram.extensions[np.ix_(rows, columns)][..., :-1]
+    loads = diagram.loads[np.ix_(rows, columns)]
     uneven = loads.std(axis=-1) / np.maximum(loads.sum(axis=-1), 1e-12)
     shade = ax.imshow(uneven, cmap="gray_r", vmin=0, aspect="auto",
                       vmax=1.6 * max(float(uneven.max()), 1e-3))  # fmt: skip
     ax.figure.colorbar(shade, ax=ax, label="unevenness of the load, $v/\\Sigma d$", pad=0.02)
     _curves(loads, ax)
     _zero_line(diagram, rows, columns, ax)
-    for axis, name, order, values in [("y", grid.row, rows, grid.row_values),
-                                      ("x", grid.column, columns, grid.column_values)]:
+    for axis, name, order, values in [("y", diagram.row, rows, diagram.row_values),
+                                      ("x", diagram.column, columns, diagram.column_values)]:
         every = max(1, -(-len(order) // (MOST_CURVES if axis == "y" else 9)))
         places = np.arange(0, len(order), every)
         marks = [f"{np.array(values)[order[p]]:.2g}" for p in places]
@@ -66,9 +64,9 @@ def _curves(loads: np.ndarray, ax: Axes) -> None:
             ax.plot(x, i + size * (0.86 - 0.72 * curve) - 0.5, "-", color="crimson", lw=1.5)
 
 
-def _zero_line(diagram: PhaseDiagram, rows: np.ndarray, columns: np.ndarray, ax: Axes) -> None:
+def _zero_line(diagram: Diagram, rows: np.ndarray, columns: np.ndarray, ax: Axes) -> None:
     """Where the first and the last block carry the same, in cells."""
-    value = np.array(diagram.grid.column_values)[columns]
+    value = np.array(diagram.column_values)[columns]
     crossing = diagram.zero_line()[rows]
     seen = np.isfinite(crossing)
     if seen.any():
@@ -78,17 +76,16 @@ def _zero_line(diagram: PhaseDiagram, rows: np.ndarray, columns: np.ndarray, ax:
                     textcoords="offset points", ha="right", fontsize=11)  # fmt: skip
 
 
-def plot_slices(diagram: PhaseDiagram, ax: Axes) -> None:
+def plot_slices(diagram: Diagram, ax: Axes) -> None:
     """c against the columns' parameter, one line per row, with standard errors."""
-    grid = diagram.grid
     rows, _ = _ordered(diagram)
-    order = np.argsort(grid.column_values)
-    value = np.array(grid.column_values)[order]
+    order = np.argsort(diagram.column_values)
+    value = np.array(diagram.column_values)[order]
     every = max(1, -(-len(rows) // 8))
     for place, row in enumerate(rows[::every]):
         ax.errorbar(value, diagram.c[row, order], diagram.c_sigma[row, order], marker="o", ms=3,
                     color=f"{0.75 * place / max(1, len(rows[::every]) - 1):.2f}",
-                    label=f"{grid.row_values[row]:.2g}", clip_on=False)  # fmt: skip
+                    label=f"{diagram.row_values[row]:.2g}", clip_on=False)  # fmt: skip
     ax.axhline(0, color="tab:blue", lw=1)
     positive = value[value > 0]
     if 1 < len(positive) <= 10 and positive[-1] > 8 * positive[0]:  # few, far apart
@@ -97,11 +94,12 @@ def plot_slices(diagram: PhaseDiagram, ax: Axes) -> None:
         ax.xaxis.set_major_formatter(lambda x, _: f"{x:.3g}")
         ax.minorticks_off()
     ax.set_xlim(left=min(0.0, float(value[0])))
-    ax.set_xlabel(WORDS.get(grid.column, grid.column))
+    ax.set_xlabel(WORDS.get(diagram.column, diagram.column))
     ax.set_ylabel("c: first minus last load")
     ax.text(0.98, 0.03, "concave: load at the hand", transform=ax.transAxes, ha="right",
             color="0.4", fontsize=8)  # fmt: skip
-    ax.legend(title=WORDS.get(grid.row, grid.row).split(", ")[-1], fontsize=8, title_fontsize=9,
+    name = WORDS.get(diagram.row, diagram.row).split(", ")[-1]
+    ax.legend(title=name, fontsize=8, title_fontsize=9,
               loc="upper left", bbox_to_anchor=(1.01, 1.0))  # fmt: skip
 
 
@@ -115,7 +113,7 @@ def _sheet(width: float, height: float):
     return figure
 
 
-def write_phase(diagram: PhaseDiagram, path: str | Path) -> None:
+def write_phase(diagram: Diagram, path: str | Path) -> None:
     """The diagram and its slices as one picture; the ending of `path` names the format."""
     figure = _sheet(12, 5)
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])

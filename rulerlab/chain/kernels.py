@@ -39,7 +39,8 @@ def compiled(function: Callable) -> Any:
 
 def inner(function: Callable) -> Any:
     """Compile as a part of other loops only; it ends up in their machine code."""
-    return njit(function, nogil=True, error_model="numpy", no_cpython_wrapper=True)
+    return njit(function, nogil=True, error_model="numpy", no_cpython_wrapper=True,
+                no_cfunc_wrapper=True)  # fmt: skip
 
 
 @intrinsic
@@ -99,6 +100,24 @@ SHIFT, SWAP, SIGN = i4(23), u4(0x40000000), u4(0x80000000)
 
 
 @inner
+def box_muller(first, second):
+    """Two normals from two random words; never larger than 6.7."""
+    bits = float_bits(fma(f4(i4(first >> R1)), TO_UNIT, HALF_STEP))
+    power = i4(i4(bits - HALF_ROOT) >> SHIFT)
+    m = f4(bits_float(i4(bits - i4(power << SHIFT))) - ONE)
+    p = fma(fma(fma(fma(L8, m, L7), m, L6), m, L5), m, L4)
+    p = fma(fma(fma(fma(p, m, L3), m, L2), m, L1), m, L0)
+    radius = f4(math.sqrt(f4(MINUS_TWO * fma(f4(power), LOG2, f4(p * m)))))
+    radius = -radius if (second & SIGN) != 0 else radius
+    turn = f4(f4(i4(second << R2)) * TO_OCTANT)
+    q = f4(turn * turn)
+    sine = f4(fma(fma(fma(S3, q, S2), q, S1), q, S0) * turn)
+    cosine = fma(fma(fma(fma(C4, q, C3), q, C2), q, C1), q, C0)
+    swap = (second & SWAP) != 0
+    return f4(radius * (sine if swap else cosine)), f4(radius * (cosine if swap else sine))
+
+
+@inner
 def draw(noise):
     """The next two normals of every lane."""
     for chunk in range(noise.size // (NOISE_ROWS * LANES)):
@@ -119,20 +138,9 @@ def draw(noise):
             d = u4(u4(d << R11) | u4(d >> R21))
             noise[j], noise[j + u8(LANES)] = a, b
             noise[j + u8(2 * LANES)], noise[j + u8(3 * LANES)] = c, d
-            bits = float_bits(fma(f4(i4(first >> R1)), TO_UNIT, HALF_STEP))
-            power = i4(i4(bits - HALF_ROOT) >> SHIFT)
-            m = f4(bits_float(i4(bits - i4(power << SHIFT))) - ONE)
-            p = fma(fma(fma(fma(L8, m, L7), m, L6), m, L5), m, L4)
-            p = fma(fma(fma(fma(p, m, L3), m, L2), m, L1), m, L0)
-            radius = f4(math.sqrt(f4(MINUS_TWO * fma(f4(power), LOG2, f4(p * m)))))
-            radius = -radius if (second & SIGN) != 0 else radius
-            turn = f4(f4(i4(second << R2)) * TO_OCTANT)
-            q = f4(turn * turn)
-            sine = f4(fma(fma(fma(S3, q, S2), q, S1), q, S0) * turn)
-            cosine = fma(fma(fma(fma(C4, q, C3), q, C2), q, C1), q, C0)
-            swap = (second & SWAP) != 0
-            noise[j + u8(4 * LANES)] = float_word(f4(radius * (sine if swap else cosine)))
-            noise[j + u8(5 * LANES)] = float_word(f4(radius * (cosine if swap else sine)))
+            own, spare = box_muller(first, second)
+            noise[j + u8(4 * LANES)] = float_word(own)
+            noise[j + u8(5 * LANES)] = float_word(spare)
 
 
 @inner

@@ -19,6 +19,7 @@ from rulerlab.chain import drive, mean
 from rulerlab.chain.model import ChainModel
 from rulerlab.chain.simulate import VARIED, extensions, final_profiles
 from rulerlab.errors import InputError, UsageError
+from rulerlab.records import Diagram
 
 TIERS = ("mean", "leap", "brute")
 CELLS_AT_ONCE = 64
@@ -82,7 +83,7 @@ class PhaseGrid:
 
 
 @dataclass(frozen=True)
-class PhaseDiagram:
+class PhaseRuns:
     """The answer: mean loads of every cell with their spread between repeats."""
 
     grid: PhaseGrid
@@ -91,36 +92,13 @@ class PhaseDiagram:
     c_spread: np.ndarray  # (R, C) that of c
 
     @property
-    def c(self) -> np.ndarray:
-        """First load minus that of the last block, (R, C)."""
-        return self.extensions[..., 0] - self.extensions[..., -2]
-
-    @property
-    def c_sigma(self) -> np.ndarray:
-        """Standard error of c, (R, C)."""
-        return self.c_spread / np.sqrt(self.grid.repeats)
-
-    @property
-    def v(self) -> np.ndarray:
-        """Spread of the mean loads without the spring in the hand, (R, C)."""
-        return self.extensions[..., :-1].std(axis=-1)
-
-    def zero_line(self) -> np.ndarray:
-        """Column value at which c crosses 0 upward in each row, (R,); NaN where it does not.
-
-        Straight line between neighbouring columns. With equal friction c only comes near 0, so
-        a crossing must be worth two standard errors on its far side.
-        """
-        order = np.argsort(self.grid.column_values)
-        value = np.array(self.grid.column_values)[order]
-        crossing = np.full(len(self.c), np.nan)
-        for row, (c, sigma) in enumerate(zip(self.c[:, order], self.c_sigma[:, order],
-                                             strict=True)):  # fmt: skip
-            rises = (c[:-1] < 0) & (c[1:] > 2 * np.maximum(sigma[1:], 1e-9))
-            if rises.any():
-                at = int(rises.argmax())
-                crossing[row] = np.interp(0, c[at : at + 2], value[at : at + 2])
-        return crossing
+    def diagram(self) -> Diagram:
+        """The diagram without the spring in the hand, as the last layer of a network is."""
+        grid = self.grid
+        return Diagram(
+            grid.row, np.array(grid.row_values), grid.column, np.array(grid.column_values),
+            self.extensions[..., :-1], self.c_spread / np.sqrt(grid.repeats),
+        )
 
 
 def _moments(grid: PhaseGrid, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -172,7 +150,7 @@ def phase_diagram(
     *,
     partial: Path | None = None,
     progress: Callable[[float], None] | None = None,
-) -> PhaseDiagram:
+) -> PhaseRuns:
     """Run every cell, some at a time; memory stays that of `CELLS_AT_ONCE` cells.
 
     With `partial`, finished cells are kept in that file and an interrupted run goes on from
@@ -198,19 +176,19 @@ def phase_diagram(
             progress((some[-1] + 1) / cells)
     if partial is not None:
         partial.unlink(missing_ok=True)
-    return PhaseDiagram(grid, **{name: values.reshape(grid.shape + values.shape[1:])
+    return PhaseRuns(grid, **{name: values.reshape(grid.shape + values.shape[1:])
                                  for name, values in arrays.items()})  # fmt: skip
 
 
-def write(diagram: PhaseDiagram, path: Path) -> None:
+def write(runs: PhaseRuns, path: Path) -> None:
     """One row per cell: the two parameters, c and its sigma, v, the loads and their spread."""
-    grid, springs = diagram.grid, range(1, diagram.grid.model.blocks + 2)
+    grid, diagram, springs = runs.grid, runs.diagram, range(1, runs.grid.model.blocks + 2)
     head = [grid.row, grid.column, "c", "c_sigma", "v",
             *(f"e{s}" for s in springs), *(f"spread{s}" for s in springs)]  # fmt: skip
     row, column = np.meshgrid(grid.row_values, grid.column_values, indexing="ij")
     table = np.concatenate(
         [np.stack([row, column, diagram.c, diagram.c_sigma, diagram.v], -1),
-         diagram.extensions, diagram.spread], axis=-1,
+         runs.extensions, runs.spread], axis=-1,
     )  # fmt: skip
     fresh = path.with_name(path.name + ".partial")
     try:

@@ -305,7 +305,7 @@ def load_curve(springs: np.ndarray, *, label: str = "") -> LoadCurve:
     covariance = np.zeros((springs.shape[1],) * 2)
     if repeats > 1:
         covariance = np.cov(remaining, rowvar=False) / repeats
-    return LoadCurve(remaining.mean(axis=0), covariance, "chain", unit="spring", label=label)
+    return LoadCurve(remaining.mean(axis=0), covariance, "chain", "spring", "1", label)
 
 
 def simulate(

@@ -116,17 +116,30 @@ def camera(files, target, model, output, plot, force, as_json, **board) -> None:
 @board_options
 @click.option("--target", type=click.Path(path_type=Path),
               help="target.toml of a printed board that the clip shows.")
+@click.option("--rig", "rig_path", type=click.Path(path_type=Path),
+              help="rig.toml whose crosses or tags the clip shows; default: VIDEO.rig.toml or "
+                   "rig.toml beside the clip. 'none': no reference marks.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def check(clip, camera_file, target, as_json, **board) -> int | None:
-    """Measure straight lines, and a known board, in a clip: does the calibration still hold?
+def check(clip, camera_file, target, rig_path, as_json, **board) -> int | None:
+    """Measure straight lines and known lengths in a clip: does the calibration still hold?
 
-    Exit code 4 when it does not, or when the clip can't tell.
+    Lengths are known between the crosses or tags of rig.toml, and on a board. Exit code 4 when
+    the calibration does not hold, or when the clip can't tell.
     """
+    from functools import partial
+
     from rulerlab.calibrate.check import check_camera
     from rulerlab.calibrate.result import check_as_json_object
     from rulerlab.camera import read_camera
+    from rulerlab.rig import Rig, read_rig, rig_beside
+    from rulerlab.track.places import find_references
 
-    found = check_camera(clip, read_camera(camera_file), board_from(target, **board))
+    rig_path = rig_path or rig_beside(clip)
+    rig = Rig() if rig_path is None or str(rig_path) == "none" else read_rig(rig_path)
+    found = check_camera(
+        clip, read_camera(camera_file), board_from(target, **board),
+        partial(find_references, rig=rig),
+    )
     if as_json:
         click.echo(json.dumps(check_as_json_object(found), indent=1))
     else:

@@ -30,23 +30,32 @@ from rulerlab.errors import UsageError
               help="Bit rate of the film.")
 @click.option("--samples", is_flag=True,
               help="Make the two sample recordings of data/ instead, with their list.")
+@click.option("--board", is_flag=True,
+              help="Film the calibration board instead: what `rulerlab calibrate camera` takes.")
 @click.option("--force", is_flag=True, help="Replace clips that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(output, samples, force, as_json, size, handheld, kbps, **scene) -> int:
-    """Film a synthetic ruler or block chain and write the clip, rig.toml, camera.toml and truth."""
+def command(output, samples, board, force, as_json, size, handheld, kbps, **scene) -> int:
+    """Film a synthetic ruler or block chain and write the clip, rig.toml, camera.toml and truth.
+
+    --board films the board of calibration/charuco_a4.pdf before the camera of the same clips.
+    """
     from rulerlab.synthetic import Scene
     from rulerlab.synthetic.samples import SAMPLES, write_samples
 
     wanted = list(SAMPLES) if samples else [f"{scene['rig']}_{scene['marks']}"]
+    if board:
+        wanted = ["board"]
     taken = [output / f"{name}.mp4" for name in wanted if (output / f"{name}.mp4").exists()]
     if taken and not force:
         raise UsageError(f"{taken[0]} exists; choose another folder with -o or add --force")
+    pixels = {"720p": (1280, 720), "1080p": (1920, 1080)}[size]
+    if board:
+        return _film_board(output / "board.mp4", pixels, scene["seed"], as_json)
     if samples:
         films = write_samples(output, progress=_progress)
     else:
         from rulerlab.synthetic import film
 
-        pixels = {"720p": (1280, 720), "1080p": (1920, 1080)}[size]
         chosen = Scene(size_px=pixels, handheld=float(handheld), bitrate_kbps=kbps, **scene)
         films = [film(chosen, output / f"{wanted[0]}.mp4", progress=_progress)]
     if as_json:
@@ -59,6 +68,22 @@ def command(output, samples, force, as_json, size, handheld, kbps, **scene) -> i
     for made in films:
         click.echo(f"{made.video}  {made.frames} frames, truth in {made.truth.name}")
         click.echo(f"track it:  rulerlab track {made.video}")
+    return 0
+
+
+def _film_board(path: Path, size_px: tuple[int, int], seed: int, as_json: bool) -> int:
+    from rulerlab.synthetic import Scene
+    from rulerlab.synthetic.board import film_board
+    from rulerlab.targets import DEFAULT_BOARD
+
+    camera = film_board(Scene(size_px=size_px).camera, DEFAULT_BOARD, path, seed=seed,
+                        progress=_progress)
+    if as_json:
+        click.echo(json.dumps({"schema_version": 1, "video": str(path), "camera": str(camera)}))
+    else:
+        click.echo(f"{path}  {DEFAULT_BOARD.description}, the true camera in {camera.name}\n"
+                   f"calibrate it:  rulerlab calibrate camera {path} "
+                   "--target calibration/charuco_a4.toml")
     return 0
 
 

@@ -1,8 +1,11 @@
-"""`rulerlab phase`: maps of the regimes; `phase chain` simulates them."""
+"""`rulerlab phase`: maps of the regimes, of chains, networks and rulers."""
 
 from __future__ import annotations
 
 import click
+
+from rulerlab.cli._phase_measured import measured
+from rulerlab.cli._phase_network import network
 
 
 @click.group()
@@ -10,7 +13,10 @@ def command() -> None:
     """Map how the load is shared over a grid of two parameters."""
 
 
-def _folder(out: str, result: str, force: bool):
+command.add_command(network)
+
+
+def result_folder(out: str, result: str, force: bool):
     """The folder for the result, made if need be; a finished one is kept without `force`."""
     from pathlib import Path
 
@@ -85,13 +91,13 @@ def chain(rows, columns, out: str, force: bool, as_json: bool, **options) -> Non
     names = {"row": rows[0], "row_values": rows[1], "column": columns[0],
              "column_values": columns[1]}  # fmt: skip
     grid = phase.PhaseGrid(ChainModel(**parts), **names, **options)
-    folder = _folder(out, "phase.csv", force)
-    diagram = _watched(grid, folder / "phase.partial.npz")
-    phase.write(diagram, folder / "phase.csv")
+    folder = result_folder(out, "phase.csv", force)
+    runs = _watched(grid, folder / "phase.partial.npz")
+    phase.write(runs, folder / "phase.csv")
     from rulerlab.chain.figures import write_phase
 
-    write_phase(diagram, folder / "phase.svg")
-    _say(diagram, folder, as_json)
+    write_phase(runs.diagram, folder / "phase.svg")
+    _say(runs, folder, as_json)
 
 
 def _watched(grid, partial):
@@ -107,13 +113,13 @@ def _watched(grid, partial):
                              progress=lambda share: bar.update(round(1000 * share) - bar.pos))
 
 
-def _say(diagram, folder, as_json: bool) -> None:
+def _say(runs, folder, as_json: bool) -> None:
     """c of every cell, or everything as one object."""
     import json
 
     import numpy as np
 
-    grid = diagram.grid
+    grid, diagram = runs.grid, runs.diagram
     line = [None if np.isnan(x) else float(x) for x in diagram.zero_line()]
     if as_json:
         click.echo(json.dumps({
@@ -121,7 +127,7 @@ def _say(diagram, folder, as_json: bool) -> None:
             "column": grid.column, "column_values": grid.column_values, "tier": grid.tier,
             "repeats": grid.repeats, "seed": grid.seed, "c": diagram.c.tolist(),
             "c_sigma": diagram.c_sigma.tolist(), "v": diagram.v.tolist(),
-            "extensions": diagram.extensions.tolist(), "zero_line": line, "folder": str(folder),
+            "extensions": runs.extensions.tolist(), "zero_line": line, "folder": str(folder),
         }))  # fmt: skip
         return
     if len(grid.column_values) <= 12 and len(grid.row_values) <= 24:
@@ -167,7 +173,7 @@ def ruler(shake, speed, friction, sections: int, pull: float, frequency: float, 
     from rulerlab.chain.opening import opening_map
     from rulerlab.chain.ruler import RulerModel
 
-    folder = _folder(out, "ruler.csv", force)
+    folder = result_folder(out, "ruler.csv", force)
     knobs = {"shake_mm": shake, "speed_mm_s": speed, "friction": friction, "pull_mm": pull,
              "frequency_hz": frequency, "repeats": repeats, "seed": seed}  # fmt: skip
     model = RulerModel.of_wood(sections)
@@ -192,3 +198,6 @@ def ruler(shake, speed, friction, sections: int, pull: float, frequency: float, 
         click.echo(f"friction x{row[0]:<4g} {row[1]:6g} mm/s  shaken {row[2]:4g} mm  "
                    f"CV of the folds {row[3]:.2f}{even}")
     click.echo(f"{folder}/ruler.csv {folder}/ruler.svg")
+
+
+command.add_command(measured)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 
@@ -115,8 +117,12 @@ def _warn(model, drive, steps: int) -> None:
 @click.option("--every", default=100, show_default=True, help="Steps between lines of --out.")
 @click.option("--slips", type=click.Path(dir_okay=False), default=None,
               help="Write the slips of the first run to this .csv: onset, duration, size, blocks.")
+@click.option("-o", "--run", "folder", type=click.Path(path_type=Path), default=None,
+              help="Write a run folder with the load curve, for compare and phase measured.")
+@click.option("--replace", is_flag=True, help="Replace an existing run folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(as_json: bool, repeats: int, out: str | None, slips: str | None, **options) -> None:
+def command(as_json: bool, repeats: int, out: str | None, slips: str | None,
+            folder: Path | None, replace: bool, **options) -> None:
     """Simulate the chain of blocks and springs and print how it shares its load.
 
     c is the first load minus that of the last block, v their spread; the spring in the hand is
@@ -140,6 +146,10 @@ def command(as_json: bool, repeats: int, out: str | None, slips: str | None, **o
 
         raise QualityError(f"the chain flew apart; use a smaller --dt than {model.dt:g}")
     _warn(model, drive, steps)
+    if folder:
+        if repeats == 1:
+            curve = _of_one_run(model, drive, options)
+        _write_folder(folder, curve, options, replace)
     if out or slips:
         run = chain.simulate(model, drive, steps, every=options["every"], seed=options["seed"],
                              precision=options["precision"])  # fmt: skip
@@ -158,6 +168,32 @@ def command(as_json: bool, repeats: int, out: str | None, slips: str | None, **o
     for spring, (value, error) in enumerate(zip(mean, sigma, strict=True), 1):
         click.echo(f"{spring:6d}  {value:9.5f}  {error:.5f}")
     click.echo(f"c = {curve.c:.4f}  v = {curve.v:.4f}  {curve.regime}")
+
+
+def _of_one_run(model, drive, options: dict):
+    """Load curve of one run, averaged over its last tenth, with the error of that average."""
+    import numpy as np
+
+    from rulerlab.chain.simulate import simulate
+    from rulerlab.records import LoadCurve
+    from rulerlab.segments import mean_place
+
+    steps = options["steps"]
+    motion = simulate(model, drive, steps, every=max(1, steps // 2000), seed=options["seed"],
+                      precision=options["precision"])  # fmt: skip
+    place, covariance, _ = mean_place(motion, slice(-max(len(motion.time_s) // 10, 1), None))
+    left = np.eye(len(place))[:-1] * -1.0  # all but the spring in the hand
+    left[:, -1] = 1.0
+    return LoadCurve(left @ place, left @ covariance @ left.T, "chain", "spring", "1")
+
+
+def _write_folder(folder: Path, curve, options: dict, replace: bool) -> None:
+    """A run folder that holds the load curve and says how it was made."""
+    from rulerlab import store
+
+    with store.open_run(folder, force=replace) as partial:
+        store.write_load_curve(partial, curve)
+        store.write_run_json(partial, store.provenance([]) | {"kind": "chain", "chain": options})
 
 
 def _watched(model, drive, steps: int, **knobs):

@@ -1,4 +1,4 @@
-"""`rulerlab track`: videos in, run folders out."""
+"""`rulerlab track`: videos and pictures in, run folders out."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from rulerlab.errors import InputError, RulerlabError, UsageError
 if TYPE_CHECKING:
     from rulerlab.rig import Rig
 
-LENS_ERROR = 0.002  # relative error of lengths by an uncalibrated lens that is worth a warning
-GATE_LOST = 0.2  # share of frames in which a point may be lost before the run counts as poor
 
 
 @click.command(short_help="Track the joints of a filmed rig, in millimetres, with error bars.")
@@ -30,42 +28,59 @@ GATE_LOST = 0.2  # share of frames in which a point may be lost before the run c
 @click.option("--force", is_flag=True, help="Replace an existing run folder.")
 @click.option("--at", "at_s", type=float, metavar="SECONDS",
               help="Read the load curve at this time instead of the end of the pull.")
+@click.option("--joints", "joints_path", type=click.Path(path_type=Path), metavar="FILE",
+              help="Joints of a picture where they are not found by themselves: a csv file with "
+                   "x,y in pixels, held end first.")
+@click.option("--pick", is_flag=True,
+              help="Pick the joints of a picture with the mouse; without a screen: write the "
+                   "picture with a grid of coordinates, from which to write a --joints file.")
 @click.option("--no-video", is_flag=True, help="Leave annotated.mp4 out (half the time).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
-def command(videos, rig_path, camera, output, force, at_s, no_video, as_json, quiet) -> int:
+def command(videos, rig_path, camera, output, force, at_s, joints_path, pick, no_video, as_json,
+            quiet) -> int:
     """Track the points of a folding ruler or a spring-block rig through VIDEOS (or folders).
 
     Writes a run folder for each: tracks.csv, segments.csv, load_curve.csv, tracks.nc,
-    annotated.mp4, plots/, report.html and run.json.
+    annotated.mp4, plots/, report.html and run.json. Single pictures (png, jpg, ...) of a bare
+    ruler are read likewise; they give annotated.png.
     """
-    files = _files(videos)
+    from rulerlab.video import files_in
+
+    files = files_in(videos)
+    if (joints_path or pick) and (len(files) != 1 or not _is_picture(files[0])):
+        raise UsageError("--joints and --pick are for one picture at a time")
+    joints = _joints(files[0], joints_path, pick)
     options = {"rig_path": rig_path, "camera": camera, "force": force, "at_s": at_s,
-               "no_video": no_video, "quiet": quiet}
+               "joints": joints, "no_video": no_video, "quiet": quiet}
     if len(files) == 1 and videos[0] == files[0]:
         target = output or files[0].with_name(files[0].stem + ".rulerlab")
-        summary = _track_one(files[0], target, **options)
+        summary = track_one(files[0], target, **options)
         _say(summary, as_json)
         return 4 if summary["quality"] else 0
     return _batch(files, output, as_json, options)
 
 
-def _files(videos: tuple[Path, ...]) -> list[Path]:
-    from rulerlab.video import VIDEO_SUFFIXES
+def _is_picture(path: Path) -> bool:
+    from rulerlab.track.still import PICTURE_SUFFIXES
 
-    files = []
-    for path in videos:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
-            if not inside:
-                raise InputError(f"{path} holds no videos ({' '.join(VIDEO_SUFFIXES)})")
-            files += inside
-        else:
-            files.append(path)
-    return list(dict.fromkeys(files))
+    return path.suffix.lower() in PICTURE_SUFFIXES
 
 
-def _targets(files: list[Path], output: Path | None) -> list[Path]:
+def _joints(picture: Path, joints_path: Path | None, pick: bool) -> Any:
+    """Joints (N, 2) that a person gives for a picture; None to look for them."""
+    if joints_path is not None:
+        from rulerlab.track.still import read_joints
+
+        return read_joints(joints_path)
+    if pick:
+        from rulerlab.cli._pick import pick_joints
+
+        return pick_joints(picture)
+    return None
+
+
+def run_folders(files: list[Path], output: Path | None) -> list[Path]:
     """A run folder for each video; those that would share one carry more of the video's name."""
     names = [f"{video.stem}.rulerlab" for video in files]
     places = [(output or video.parent) / name for video, name in zip(files, names, strict=True)]
@@ -82,11 +97,10 @@ def _targets(files: list[Path], output: Path | None) -> list[Path]:
 def _rig(video: Path, rig_path: Path | None, camera: Path | None, quiet: bool) -> Rig:
     from dataclasses import replace
 
-    from rulerlab.rig import CameraOfRig, Rig, read_rig
+    from rulerlab.rig import CameraOfRig, Rig, read_rig, rig_beside
 
     if rig_path is None:
-        beside = [video.with_name(video.stem + ".rig.toml"), video.with_name("rig.toml")]
-        rig_path = next((path for path in beside if path.is_file()), None)
+        rig_path = rig_beside(video)
         if rig_path is not None and not quiet:
             click.echo(f"rig: {rig_path}", err=True)
     rig = Rig() if rig_path is None or str(rig_path) == "none" else read_rig(rig_path)
@@ -97,11 +111,12 @@ def _rig(video: Path, rig_path: Path | None, camera: Path | None, quiet: bool) -
     return rig
 
 
-def _track_one(
+def track_one(
     video: Path, target: Path, *, rig_path: Path | None, camera: Path | None, force: bool,
-    at_s: float | None, no_video: bool, quiet: bool,
+    at_s: float | None, joints: Any, no_video: bool, quiet: bool,
 ) -> dict[str, Any]:
-    """Track one video into a run folder; what to say about it."""
+    """Track one video or picture into a run folder; what to say about it."""
+    from rulerlab.cli._run_folder import write_run
     from rulerlab.store import open_run
     from rulerlab.track import track
     from rulerlab.video import Recording
@@ -109,6 +124,8 @@ def _track_one(
     if not video.exists():
         raise InputError(f"{video}: no such file")
     rig = _rig(video, rig_path, camera, quiet)
+    if _is_picture(video):
+        return _track_picture(video, target, rig, joints, force=force, quiet=quiet)
     recording = Recording(video)
     if at_s is not None and not 0 <= at_s - recording.start_s <= recording.duration_s:
         raise UsageError(f"--at {at_s:g}: the clip runs from {recording.start_s:.2f} s to "
@@ -118,144 +135,26 @@ def _track_one(
             tracked = track(recording, rig, progress=progress)
         for note in () if quiet else tracked.notes:
             click.echo(f"found: {note}", err=True)
-        summary = _write(folder, recording, rig, tracked, at_s, no_video)
+        summary = write_run(folder, recording, rig, tracked, at_s, no_video)
     summary["run"] = str(target)
     return summary
 
 
-def _write(folder, recording, rig, tracked, at_s, no_video) -> dict[str, Any]:
-    import numpy as np
+def _track_picture(path: Path, target: Path, rig: Rig, joints: Any, *, force: bool,
+                   quiet: bool) -> dict[str, Any]:
+    """Read one picture of a bare ruler into a run folder; what to say about it."""
+    from rulerlab.cli._run_folder import write_run
+    from rulerlab.store import open_run
+    from rulerlab.track.still import read_still, track_still
 
-    from rulerlab import segments, store
-    from rulerlab.report import write_report
-
-    tracks = tracked.tracks
-    position_mm, covariance_mm = segments.to_plane(tracked)
-    sigma_mm = np.sqrt(np.diagonal(covariance_mm, axis1=-2, axis2=-1))
-    motion = segments.motion_of(tracked)
-    in_mm = motion.unit == "mm"
-    store.write_tracks_csv(folder / "tracks.csv", tracks, *(
-        (position_mm, sigma_mm) if in_mm else ()))
-    angle = segments.angle_deg(motion) if tracked.kind == "ruler" else None
-    store.write_segments_csv(folder / "segments.csv", motion, angle)
-    store.write_netcdf(folder / "tracks.nc", tracks, motion, source_file=recording.path.name,
-                       individual=tracked.kind)
-    warnings, curves, pull = list(tracked.warnings), {}, None
-    try:
-        pull = segments.find_pull(motion)
-        for unit in ("section", "fold") if tracked.kind == "ruler" else ("spring",):
-            curves[unit] = segments.load_curve(
-                motion, kind=tracked.kind, pull_section=rig.ruler.pull_section, unit=unit,
-                at_s=at_s,
-            )
-        if not pull.starts_at_rest:
-            warnings.append("the clip starts in the middle of the pull: loads are counted from "
-                            "its first frame; film a second of rest first")
-    except RulerlabError as error:
-        warnings.append(f"no load curve: {error}")
-    warnings += _lens_warning(recording, rig, tracked)
-    for unit, curve in curves.items():
-        store.write_load_curve(folder, curve,
-                               name="load_curve_folds" if unit == "fold" else "load_curve")
-    first = next(iter(curves.values()), None)
-    _draw(folder, recording, tracked, motion, first, pull, no_video)
-    summary = _summary(tracked, motion, first, pull, warnings)
-    info = store.provenance([recording.path, *(
-        [Path(rig.camera.calibration)] if rig.camera.calibration else [])])
-    store.write_run_json(folder, info | {"rig": rig.as_dict(), "found": tracked.notes} | summary
-                         | {"health": tracked.health})
-    write_report(folder)
+    still = read_still(path)
+    tracked = track_still(still, rig, joints_px=joints)
+    for note in () if quiet else tracked.notes:
+        click.echo(f"found: {note}", err=True)
+    with open_run(target, force=force) as folder:
+        summary = write_run(folder, still, rig, tracked, None, True)
+    summary["run"] = str(target)
     return summary
-
-
-def _lens_warning(recording, rig, tracked) -> list[str]:
-    """What an uncalibrated lens does to the millimetres, from the straight lines in view."""
-    import numpy as np
-
-    view, last = tracked.view, tracked.tracks.position_px[-1]
-    reference = [*rig.reference.crosses_mm, *rig.reference.tags_mm.values()]
-    last = last[np.isfinite(last[:, 0])]
-    if view is None or view.camera is not None or len(reference) < 4 or len(last) < 3:
-        return []
-    from rulerlab.calibrate.check import error_without_camera
-
-    frames = len(tracked.tracks.time_s)
-    everywhere = np.broadcast_to(np.array(reference), (frames, len(reference), 2))
-    marks_px = view.to_px(everywhere, np.zeros(len(reference)))[-1]
-    error = error_without_camera(recording.latest.luma, marks_px, last)
-    if error is None or error < LENS_ERROR:
-        return []
-    return [f"the lens is not calibrated and bends straight lines: lengths are wrong by up to "
-            f"{100 * error:.1f} %; make a camera.toml with rulerlab calibrate camera"]
-
-
-def _draw(folder, recording, tracked, motion, curve, pull, no_video) -> None:
-    """annotated.mp4 and plots/; the picture shown in them is the last frame of the clip."""
-    from rulerlab.plots import write_plots
-    from rulerlab.report import write_frame
-    from rulerlab.track.annotate import draw_track, enlargement
-    from rulerlab.video import VideoWriter
-
-    tracks = tracked.tracks
-    last = recording.latest
-    plain = last.bgr()
-
-    enlarged = enlargement(tracks.covariance_px, recording.height)
-
-    def annotate(picture, t: int) -> None:
-        draw_track(
-            picture, tracks.position_px[t], tracks.covariance_px[t], tracks.status[t],
-            float(tracks.time_s[t]), note=recording.path.name, enlarged=enlarged,
-        )
-
-    if not no_video:
-        with VideoWriter(folder / "annotated.mp4", recording.width, recording.height) as film:
-            for t, frame in enumerate(recording.frames()):
-                picture = frame.bgr()
-                annotate(picture, t)
-                film.write(picture, frame.time_s)
-    times = {} if pull is None else {"onset": pull.onset_s, "end of pull": pull.end_s}
-    write_plots(folder / "plots", tracks, motion, curve, picture=plain[..., ::-1],
-                frame=len(tracks.time_s) - 1, times_s=times,
-                name="section" if tracked.kind == "ruler" else "spring")
-    annotate(plain, len(tracks.time_s) - 1)
-    write_frame(folder, plain)
-
-
-def _summary(tracked, motion, curve, pull, warnings: list[str]) -> dict[str, Any]:
-    """The result in plain values: what run.json, --json and the screen share."""
-    import numpy as np
-
-    tracks, health = tracked.tracks, tracked.health
-    lost = tracks.share_lost()
-    quality = [f"point {k} is lost in {100 * share:.0f} % of the frames"
-               for k, share in enumerate(lost) if share > GATE_LOST]
-    bad = len(set(health["ghosts"]) | set(health["duplicates"]) | set(health["blurred"]))
-    if bad > 0.2 * health["frames"]:
-        quality.append(f"{bad} of {health['frames']} frames are ghosts, duplicates or blurred")
-    found = {
-        "kind": tracked.kind, "marks": tracked.marks, "points": tracks.points,
-        "frames": len(tracks.time_s),
-        "unit": motion.unit,
-        "share_detected": (tracks.status == "detected").mean(axis=0),
-        "share_lost": lost,
-        "sigma_px": float(np.nanmedian(tracks.sigma_px())),
-        "seconds": health["seconds"], "frames_per_s": health["frames_per_s"],
-        "warnings": warnings, "quality": quality,
-    }
-    if pull is not None:
-        found["pull"] = {"onset_s": pull.onset_s, "end_s": pull.end_s,
-                         "travel": pull.travel_mm, "unit": motion.unit}
-    if curve is not None:
-        names = ("c", "v", "c_normalised", "v_normalised", "r")
-        found["load_curve"] = {
-            "unit": curve.unit, "quantity": curve.quantity, "loads": curve.loads,
-            "sigma": np.sqrt(np.diag(curve.load_covariance)), "regime": curve.regime,
-            "regime_probability": curve.regime_probability(),
-        } | {name: getattr(curve, name) for name in names} | {
-            f"{name}_sigma": curve.sigma_of(name) for name in names
-        }
-    return found
 
 
 def _say(summary: dict[str, Any], as_json: bool) -> None:
@@ -305,11 +204,12 @@ def _load_lines(curve: dict[str, Any]) -> list[str]:
 def _batch(files: list[Path], output: Path | None, as_json: bool, options: dict) -> int:
     """Track all files, keep going past bad ones, and end with a table."""
     rows = []
-    for number, (video, target) in enumerate(zip(files, _targets(files, output), strict=True), 1):
+    targets = run_folders(files, output)
+    for number, (video, target) in enumerate(zip(files, targets, strict=True), 1):
         if not options["quiet"]:
             click.echo(f"[{number}/{len(files)}] {video}", err=True)
         try:
-            summary = _track_one(video, target, **options)
+            summary = track_one(video, target, **options)
             fault = "; ".join(summary["quality"])
             rows.append({"video": str(video), "ok": not fault, "message": fault} | summary)
         except RulerlabError as error:

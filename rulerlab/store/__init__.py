@@ -31,6 +31,7 @@ from rulerlab.store.tables import (
     read_load_curve,
     read_segments_csv,
     read_tracks_csv,
+    shape_numbers,
     write_load_curve,
     write_segments_csv,
     write_tracks_csv,
@@ -38,8 +39,9 @@ from rulerlab.store.tables import (
 
 __all__ = [
     "Run", "Segments", "json_text", "open_run", "provenance", "read_load_curve", "read_netcdf",
-    "read_run", "read_run_json", "read_segments_csv", "read_tracks_csv", "write_load_curve",
-    "write_netcdf", "write_run_json", "write_segments_csv", "write_tracks_csv",
+    "read_run", "read_run_json", "read_segments_csv", "read_tracks_csv", "shape_numbers",
+    "write_load_curve", "write_netcdf", "write_run_json", "write_segments_csv",
+    "write_tracks_csv",
 ]
 
 SCHEMA_VERSION = 1

@@ -258,7 +258,7 @@ def shape_numbers(curve: LoadCurve) -> dict[str, object]:
     names = ("c", "v", "c_normalised", "v_normalised", "r")
     return {
         **{name: getattr(curve, name) for name in names},
-        **{f"sigma_{name}": curve.sigma_of(name) for name in names},
+        **{f"{name}_sigma": curve.sigma_of(name) for name in names},
         "regime": curve.regime,
         "regime_probability": curve.regime_probability(),
     }

@@ -39,7 +39,7 @@ def write_target(path: Path, plan: dict[str, Any], bars_mm: tuple[float, float] 
         lines += [
             "", "[printed]", f"bar_x_mm = {bars_mm[0]!r}", f"bar_y_mm = {bars_mm[1]!r}",
             f"scale_x = {scale_x:.6f}", f"scale_y = {scale_y:.6f}",
-            f"scale_sigma = {CALIPER_SIGMA_MM / BAR_MM / 2**0.5:.6f}",
+            f"scale_sigma = {CALIPER_SIGMA_MM / BAR_MM:.6f}",
         ]
     if plan:
         lines += ["", "[plan]", *_lines(plan)]

@@ -1,4 +1,4 @@
-"""A recording of a marked rig, turned into the tracks of its points with calibrated errors."""
+"""A recording of a rig, turned into the tracks of its points with calibrated errors."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from rulerlab.camera import Camera, read_camera
+from rulerlab.camera import Camera
 from rulerlab.errors import InputError
 from rulerlab.records import DETECTED, LOST, PREDICTED, Tracks
 from rulerlab.rig import Rig
 from rulerlab.track.follow import Followed, follow
 from rulerlab.track.gaps import fill_gaps
 from rulerlab.track.health import time_gaps
+from rulerlab.track.lens import camera_of, lens_warnings
 from rulerlab.track.measure import Measured, Progress, measure, references
 from rulerlab.track.register import BLOCK, View, register
 from rulerlab.track.scale import view_from_sections
+from rulerlab.track.shared import with_lens_errors, with_scale_error
 from rulerlab.track.uncertainty import FLOOR_PX, USUAL, moving_share, rail_scale, strain_scale
 from rulerlab.video import Recording
 
@@ -35,7 +37,7 @@ class Tracked:
     view: View | None  # None: no reference, all is in pixels
     height_mm: np.ndarray  # (N,) of the marks above the board
     kind: str  # "ruler" or "blocks"
-    marks: str  # "dots" or "tags"
+    marks: str  # "dots", "tags" or "none"
     notes: list[str]  # what was assumed, in the words of rig.toml
     warnings: list[str]
     health: dict[str, Any]
@@ -48,13 +50,7 @@ def track(recording: Recording, rig: Rig, *, progress: Progress | None = None) -
     QualityError when the marks form no chain.
     """
     began = time.perf_counter()
-    if rig.marks.kind == "none":
-        raise InputError(
-            "bare sticks (marks.kind = 'none') can't be tracked yet: put dots or tags on the rig"
-        )
-    camera = None
-    if rig.camera.calibration:
-        camera = read_camera(rig.camera.calibration).scaled_to(recording.width, recording.height)
+    camera, doubts = camera_of(recording, rig)
     measured = measure(recording, rig, progress)
     if len(measured.time_s) < 2:
         raise InputError(f"{recording.path} has one frame: a motion needs at least two")
@@ -67,11 +63,12 @@ def track(recording: Recording, rig: Rig, *, progress: Progress | None = None) -
     height = _heights(rig, followed.sharp.shape[1])
     health = _health(recording, measured, followed)
     tracks, scale = _finish(measured, followed, view, height, rig, health)
+    doubts += lens_warnings(recording.latest.luma, view, rig, tracks.position_px[-1], height)
     health["seconds"] = round(time.perf_counter() - began, 3)
     health["frames_per_s"] = round(len(tracks.time_s) / (time.perf_counter() - began), 1)
     health["error_scale"] = round(scale, 2)
     return Tracked(tracks, view, height, followed.kind, measured.marks, followed.notes,
-                   warnings + recording.problems, health)
+                   warnings + doubts + recording.problems, health)
 
 
 def _view(measured: Measured, rig: Rig, camera: Camera | None) -> tuple[View | None, list[str]]:
@@ -79,7 +76,9 @@ def _view(measured: Measured, rig: Rig, camera: Camera | None) -> tuple[View | N
     found = references(measured, rig)
     if found is None:
         return None, warnings
-    view = register(*found, camera)
+    view = with_lens_errors(register(*found, camera), found[2])
+    if rig.reference.scale_sigma:
+        view = with_scale_error(view, rig.reference.scale_sigma)
     if view.residual_px > 1.0:
         warnings.append(
             f"the references miss their places by {view.residual_px:.1f} px: "
@@ -191,6 +190,8 @@ def _finish(measured, followed, view, height, rig, health) -> tuple[Tracks, floa
             slope = _jacobian(np.where(np.isfinite(back), back, 0.0), part, height)
             inverse = np.linalg.inv(slope[gone])
             covariance[some][gone] = inverse @ extra[some][gone] @ np.swapaxes(inverse, -1, -2)
+    if followed.guessed is not None:
+        missing |= followed.guessed
     status = np.where(missing, PREDICTED, DETECTED)
     size = np.median(np.linalg.norm(np.diff(position, axis=1), axis=-1))
     sigma = np.sqrt(np.maximum(covariance[..., 0, 0], covariance[..., 1, 1]))

@@ -33,6 +33,7 @@ class View:
     effects: np.ndarray  # (T or 1, E, P) independent errors of the registration, 1 sigma each
     moving: bool
     residual_px: float  # of the references, RMS
+    lenses: tuple[Camera, ...] = ()  # the camera as each of the last effects has it
 
     def part(self, frames: slice) -> View:
         """The view of some frames of a clip."""
@@ -75,16 +76,17 @@ class View:
         return np.stack(columns, -1)
 
     def shared_mm(self, position_px: np.ndarray, height_mm: np.ndarray) -> np.ndarray:
-        """Shift of every point by each error of the registration, (T, N, 2, E)."""
+        """Shift of every point by each error of registration and lens, (T, N, 2, E)."""
         here = self.to_mm(position_px, height_mm)
         shifts = []
-        for effect in range(self.effects.shape[1]):
+        same = (self.camera,) * (self.effects.shape[1] - len(self.lenses))
+        for effect, camera in enumerate(same + self.lenses):
             change = self.effects[:, effect]
-            if self.camera is None:
+            if camera is None:
                 moved = _apply(self.homography + change.reshape(-1, 3, 3), position_px)
             else:
                 turn = np.stack([cv2.Rodrigues(c[:3])[0] for c in change])
-                rays = self.camera.undistort(position_px)
+                rays = camera.undistort(position_px)
                 moved = _meet_plane(
                     rays, turn @ self.rotation, self.shift_mm + change[:, 3:], height_mm
                 )

@@ -1,0 +1,101 @@
+"""Every stick there may be: each straight edge, seen as the side of a stick of known width."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rulerlab.track.sticks.pairs import Bars
+from rulerlab.track.sticks.sight import Sight, support
+
+GAP = 0.9  # widths of another colour (rivets, print) that a stick may show along its axis
+MOST = 80  # candidates, the best borne out
+SAME = 0.35  # widths within which two candidates are one
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """C straight runs of stick colour, tip to tip, in working pixels; the best borne out first."""
+
+    start: np.ndarray  # (C, 2)
+    end: np.ndarray  # (C, 2)
+    edges: np.ndarray  # (C,) of `Support`
+
+    @property
+    def length(self) -> np.ndarray:
+        return np.linalg.norm(self.end - self.start, axis=1)
+
+
+def candidates(sight: Sight, segments: list[np.ndarray], bars: Bars) -> Candidates:
+    """The runs through every bar and beside every edge."""
+    edges = np.concatenate(segments)
+    begin, finish = edges[:, :2], edges[:, 2:]
+    way = (finish - begin) / np.linalg.norm(finish - begin, axis=1, keepdims=True)
+    normal = np.c_[-way[:, 1], way[:, 0]] * (0.5 * sight.width)
+    start = np.concatenate([bars.start, begin + normal, begin - normal])
+    end = np.concatenate([bars.end, finish + normal, finish - normal])
+    start, end = _runs(sight, start, end)
+    long = np.linalg.norm(end - start, axis=1) > 2.5 * sight.width
+    start, end = start[long], end[long]
+    seen = support(sight, start, end, margin=0.3)
+    good = (seen.cover > 0.75) & (seen.edges > 0.1)
+    return _distinct(Candidates(start[good], end[good], seen.edges[good]), sight.width)
+
+
+def _runs(sight: Sight, start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each axis lengthened as far as the colour of sticks goes."""
+    height, breadth = sight.evidence.shape
+    reach = int(np.hypot(height, breadth))
+    way = end - start
+    length = np.linalg.norm(way, axis=1)
+    unit = way / length[:, None]
+    normal = np.c_[-unit[:, 1], unit[:, 0]][:, None] * sight.width
+    middle = (start + end) / 2
+    step = np.arange(-reach, reach + 1, 1.0)
+    kept_start, kept_end = [], []
+    for k in range(len(start)):
+        place = middle[k] + step[:, None] * unit[k]
+        hits = sum(
+            (sight.at(sight.evidence, place + side * normal[k], -5.0) > 0).astype(int)
+            for side in (-0.3, 0.0, 0.3)
+        )
+        own = np.abs(step) <= length[k] / 2
+        if (hits[own] >= 2).mean() < 0.7:
+            continue
+        low, high = _run(hits >= 2, reach, int(GAP * sight.width))
+        kept_start.append(middle[k] + step[low] * unit[k])
+        kept_end.append(middle[k] + step[high] * unit[k])
+    if not kept_start:
+        return np.zeros((0, 2)), np.zeros((0, 2))
+    return np.array(kept_start), np.array(kept_end)
+
+
+def _run(good: np.ndarray, middle: int, gap: int) -> tuple[int, int]:
+    """First and last index of the run of `good` around `middle`, across gaps up to `gap`."""
+    bounds = []
+    for side in (good[middle::-1], good[middle:]):
+        hits = np.flatnonzero(side)
+        if not len(hits):
+            bounds.append(0)
+            continue
+        jump = np.flatnonzero(np.diff(hits) > gap)
+        bounds.append(int(hits[jump[0]] if len(jump) else hits[-1]))
+    return middle - bounds[0], middle + bounds[1]
+
+
+def _distinct(found: Candidates, width: float) -> Candidates:
+    """Without the weaker of two candidates that end at the same two places."""
+    order = np.argsort(-found.edges)
+    start, end, edges = found.start[order], found.end[order], found.edges[order]
+    keep: list[int] = []
+    for k in range(len(edges)):
+        for other in keep:
+            same = max(np.linalg.norm(start[k] - start[other]), np.linalg.norm(end[k] - end[other]))
+            turned = max(np.linalg.norm(start[k] - end[other]),
+                         np.linalg.norm(end[k] - start[other]))
+            if min(same, turned) < SAME * width:
+                break
+        else:
+            keep.append(k)
+    return Candidates(start[keep[:MOST]], end[keep[:MOST]], edges[keep[:MOST]])

@@ -1,0 +1,149 @@
+"""Sticks that the search missed at the ends of a chain: looked for all around the last hinge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rulerlab.track.sticks.pairs import Bars
+from rulerlab.track.sticks.sight import Sight, support
+from rulerlab.track.sticks.wood import CLEAR, bar_mask
+
+STEP_DEG = 0.5
+ACROSS = (-0.4, -0.2, 0.0, 0.2, 0.4)  # widths from the axis at which colours are looked at
+ALONG = 40
+OUTLINE = 1.25  # widths: what lies this near to a stick is explained by it
+NEW = 0.07  # share of a stick that must show where no other stick is
+WRONG = 0.06  # share of a stick that may show the colour of something else
+HALVES = (0.42, 0.46, 0.5, 0.54)  # of a full section: what is called half
+OWN_EDGES = 0.6  # share of what shows of a stick that must have edges: skin has none
+BESIDE = 1.3  # widths from the axis: the ground on which the sticks lie
+STRANGE = 4.0  # robust standard deviations from the colours of the ground
+COVERED = 0.5  # share of what lies beyond a tip that is not ground, when something covers the end
+FREE = (0.3, 1.7)  # full sections: length that shows of a section in the hand
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Hinges (N, 2) in working pixels, held end first, and what each section is."""
+
+    place: np.ndarray
+    kinds: tuple[str, ...]  # "full", "half" or "free"
+
+    def reversed(self) -> Chain:
+        return Chain(self.place[::-1], self.kinds[::-1])
+
+    def bars(self, width: float) -> Bars:
+        """The sticks as bars of this width."""
+        count = len(self.kinds)
+        return Bars(self.place[:-1], self.place[1:], np.full(count, width), np.zeros(count))
+
+
+def unexplained(sight: Sight, chain: Chain, over: float, *, wide: float = OUTLINE) -> np.ndarray:
+    """-1..1 where the picture shows something else or sticks; 0 where the chain explains it."""
+    known = bar_mask(chain.bars(sight.width), sight.evidence.shape, wide=wide,
+                     longer=1.2 * over / sight.width)
+    return np.where(known, 0.0, np.clip(sight.evidence, -1, 1)).astype(np.float32)
+
+
+def extend(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> Chain:
+    """The chain with every stick that is plainly there beyond its ends, if nothing covers them."""
+    for _ in range(2 * len(chain.kinds)):
+        longer = _one_more(sight, lab, chain, over)
+        if longer is None:
+            turned = _one_more(sight, lab, chain.reversed(), over)
+            longer = turned.reversed() if turned is not None else None
+        if longer is None:
+            break
+        chain = longer
+    return chain
+
+
+def covered_share(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> float:
+    """Share of the places beyond the last tip that are neither ground nor in the picture.
+
+    The ground is what lies beside the last stick.
+    """
+    way = chain.place[-1] - chain.place[-2]
+    length = np.linalg.norm(way)
+    unit = way / length
+    normal = np.array([-unit[1], unit[0]])
+    along = np.linspace(0.2, 0.8, 30) * length
+    beside = chain.place[-2] + along[:, None] * unit
+    ground = np.concatenate(
+        [sight.at(lab, beside + side * BESIDE * sight.width * normal, -1.0) for side in (-1, 1)])
+    middle = np.median(ground, axis=0)
+    spread = 1.48 * np.median(np.abs(ground - middle), axis=0) + 4.0
+    reach = over + np.linspace(0.4, 1.4, 6) * sight.width
+    places = (chain.place[-1] + reach[:, None, None] * unit
+              + np.linspace(-0.8, 0.8, 7)[:, None] * sight.width * normal)
+    seen = sight.at(lab, places.reshape(-1, 2), -1000.0)
+    return float((np.abs(seen - middle) / spread > STRANGE).any(-1).mean())
+
+
+def _one_more(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> Chain | None:
+    """The chain with one more stick after its last hinge; None when there is none to see."""
+    full = _full_length(chain)
+    if full is None or chain.kinds[-1] == "free":
+        return None
+    if covered_share(sight, lab, chain, over) > COVERED:
+        return None
+    rest = unexplained(sight, chain, over)
+    if chain.kinds[-1] == "half":
+        return _one_free(sight, chain, over, full) if len(chain.kinds) > 1 else None
+    angle = np.radians(np.arange(0, 360, STEP_DEG))
+    way = np.c_[np.cos(angle), np.sin(angle)]
+    hinge = chain.place[-1]
+    best, chosen = 0.0, None
+    for kind, share in (("full", 1.0), *(("half", share) for share in HALVES)):
+        size = share * full
+        end = hinge + way * size
+        new, wrong = _shown(sight, rest, hinge, way, size)
+        beyond = sight.at(sight.evidence, end + way * (over + 0.4 * sight.width), -5.0) < 0
+        start = np.broadcast_to(hinge, end.shape)
+        seen = support(sight, start, end)
+        good = (new > NEW) & (wrong < WRONG) & beyond & (seen.cover > 0.85)
+        good &= seen.edges > OWN_EDGES * new - 0.05
+        gain = np.where(good, (new + 0.5 * seen.edges) * size / full, 0.0)
+        if gain.max() > best:
+            best = float(gain.max())
+            chosen = Chain(np.vstack([chain.place, end[gain.argmax()]]), (*chain.kinds, kind))
+    return chosen or _one_free(sight, chain, over, full)
+
+
+def _one_free(sight: Sight, chain: Chain, over: float, full: float) -> Chain | None:
+    """The chain with a stick of any length after its last hinge, as far as both its edges show."""
+    rest = unexplained(sight, chain, over, wide=CLEAR)
+    angle = np.radians(np.arange(0, 360, STEP_DEG))
+    way = np.c_[np.cos(angle), np.sin(angle)]
+    hinge = np.broadcast_to(chain.place[-1], way.shape)
+    start = hinge + way * sight.width
+    size = FREE[1] * full
+    seen = support(sight, start, hinge + way * size, margin=0.0)
+    share = np.linspace(0, 1, seen.seen.shape[1])
+    reach = sight.width + share * (size - sight.width)
+    fresh = sight.at(rest, hinge[:, None] + reach[None, :, None] * way[:, None], -1.0) > 0.3
+    total = np.cumsum(np.where(fresh, seen.seen.mean(-1), -0.5) - 0.5, axis=1)
+    best = int(total.max(1).argmax())
+    length = reach[total[best].argmax()]
+    if length < FREE[0] * full:
+        return None
+    end = chain.place[-1] + way[best] * length
+    return Chain(np.vstack([chain.place, end]), (*chain.kinds, "free"))
+
+
+def _full_length(chain: Chain) -> float | None:
+    length = np.linalg.norm(np.diff(chain.place, axis=0), axis=1)
+    full = [size for size, kind in zip(length, chain.kinds, strict=True) if kind == "full"]
+    return float(np.median(full)) if full else None
+
+
+def _shown(sight: Sight, rest: np.ndarray, hinge: np.ndarray, way: np.ndarray, size: float):
+    """Share of each stick's area that is unexplained stick colour, and that is another colour."""
+    normal = np.c_[-way[:, 1], way[:, 0]]
+    along = np.linspace(0.02, 1.0, ALONG) * size
+    place = hinge + along[None, :, None, None] * way[:, None, None]
+    place = place + np.array(ACROSS)[:, None] * sight.width * normal[:, None, None]
+    value = sight.at(rest, place, -1.0)
+    return (value > 0.3).mean((1, 2)), (value < -0.3).mean((1, 2))

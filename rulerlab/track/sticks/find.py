@@ -1,0 +1,122 @@
+"""Find a bare folding ruler in one picture: how many sections, where each joint is, how surely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rulerlab.errors import InputError
+from rulerlab.track.sticks.assemble import Path, best_paths
+from rulerlab.track.sticks.candidates import candidates
+from rulerlab.track.sticks.extend import Chain, extend
+from rulerlab.track.sticks.links import Links, full_lengths, link, overhang
+from rulerlab.track.sticks.orient import held_first
+from rulerlab.track.sticks.pairs import (
+    Bars,
+    edge_segments,
+    find_bars,
+    smooth_lab,
+    width_candidates,
+    working_picture,
+)
+from rulerlab.track.sticks.refine import refine
+from rulerlab.track.sticks.sight import Sight, look
+from rulerlab.track.sticks.wood import stick_evidence
+
+SAME_WIDTH = 0.12  # bars whose widths differ by less than this share may be the same kind of stick
+LEAST_SCORE = 1.6  # well-seen sticks that make a chain
+HELP = "give the joints of one picture with --joints FILE, or pick them with --pick"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A chain in one picture, in its pixels, held end first."""
+
+    joints_px: np.ndarray  # (N, 2)
+    covariance_px: np.ndarray  # (2N, 2N) of x0, y0, x1, ...
+    width_px: float  # of a stick
+    kinds: tuple[str, ...]  # "full", "half" or "free", one per section
+    score: float  # how many well-seen sticks speak for it
+    notes: tuple[str, ...]  # what was assumed
+
+    @property
+    def sigma_px(self) -> np.ndarray:
+        """One standard deviation of every joint's x and y, (N, 2)."""
+        return np.sqrt(np.diag(self.covariance_px)).reshape(-1, 2)
+
+
+@dataclass(frozen=True)
+class _Guess:
+    """A path with what it was found by."""
+
+    path: Path
+    links: Links
+    sight: Sight
+    over: float
+
+    @property
+    def chain(self) -> Chain:
+        sticks = list(self.path.sticks)
+        full, half = self.links.is_full[sticks], self.links.is_half[sticks]
+        kinds = np.where(full, "full", np.where(half, "half", "free"))
+        return Chain(self.links.hinge[list(self.path.hinges)], tuple(kinds.tolist()))
+
+
+def find_chain(
+    picture_bgr: np.ndarray, *, points: int | None = None, pull: tuple[int, int] | None = None
+) -> Found:
+    """The chain of sticks in a picture (H, W, 3) in OpenCV's colours.
+
+    `points` is the number of joints where known, both ends included; `pull` the direction (x
+    right, y down) in which the pulled end lies. Raises InputError when no chain stands out.
+    """
+    work, scale = working_picture(picture_bgr)
+    lab = smooth_lab(work)
+    segments = edge_segments(lab)
+    guess = _search(lab, segments, points)
+    chain = extend(guess.sight, lab, guess.chain, guess.over)
+    chain, covered, why = held_first(guess.sight, lab, chain, guess.over, pull)
+    refined = refine(guess.sight, chain, guess.over, seen_ends=(True, not covered))
+    return Found(
+        refined.place / scale, refined.covariance / scale**2, refined.width / scale,
+        chain.kinds, guess.path.score, (why,) if why else (),
+    )
+
+
+def _search(lab: np.ndarray, segments: list[np.ndarray], points: int | None) -> _Guess:
+    bars = find_bars(lab, segments)
+    best: _Guess | None = None
+    for width in width_candidates(bars):
+        alike = bars.pick(np.abs(np.log(bars.width / width)) < SAME_WIDTH)
+        if len(alike.width) < 2:
+            continue
+        guess = _assemble(lab, segments, alike)
+        if guess is not None and (best is None or guess.path.score > best.path.score):
+            best = guess
+    if best is None or best.path.score < LEAST_SCORE:
+        raise InputError(f"no folding ruler stands out in the picture; {HELP}")
+    again = _assemble(lab, segments, _sticks(best))
+    if again is not None and again.path.score > best.path.score:
+        best = again
+    return best
+
+
+def _assemble(lab: np.ndarray, segments: list[np.ndarray], bars: Bars) -> _Guess | None:
+    """The best chain of sticks that look like the bars."""
+    sight = look(lab, stick_evidence(lab, bars), bars)
+    found = candidates(sight, segments, bars)
+    over = overhang(found, sight.width)
+    best: _Guess | None = None
+    for full in full_lengths(found, sight.width):
+        links = link(sight, found, full, over)
+        for path in best_paths(links, most=1):
+            if best is None or path.score > best.path.score:
+                best = _Guess(path, links, sight, over)
+    return best
+
+
+def _sticks(guess: _Guess) -> Bars:
+    """The well-seen sticks of a chain as bars."""
+    good = guess.links.worth[list(guess.path.sticks)] > 0.3
+    return guess.chain.bars(guess.sight.width).pick(good)

@@ -1,0 +1,142 @@
+"""One picture of a bare ruler, turned into the tracks of a single moment."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from rulerlab.errors import InputError
+from rulerlab.records import DETECTED, Tracks
+from rulerlab.rig import DIRECTIONS, Rig
+from rulerlab.track import Tracked
+from rulerlab.track.scale import view_from_sections
+from rulerlab.track.sticks.find import Found, find_chain
+from rulerlab.video import Frame
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+BY_HAND_PX = 3.0  # how well a person places a joint in a picture
+
+
+@dataclass(frozen=True)
+class Still:
+    """A picture file, in the place of a recording of one frame at time 0."""
+
+    path: Path
+    bgr: np.ndarray  # (H, W, 3) uint8
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def width(self) -> int:
+        return self.bgr.shape[1]
+
+    @property
+    def height(self) -> int:
+        return self.bgr.shape[0]
+
+    @property
+    def latest(self) -> Frame:
+        """The picture as a frame of a film; an odd last row or column is left out."""
+        even = self.bgr[: self.height // 2 * 2, : self.width // 2 * 2]
+        planes = cv2.cvtColor(even, cv2.COLOR_BGR2YUV_I420)
+        rows, columns = even.shape[:2]
+        chroma = planes[rows:].reshape(2, rows // 2, columns // 2)
+        return Frame(0, 0.0, planes[:rows], chroma[0], chroma[1])
+
+    def frames(self) -> Iterator[Frame]:
+        yield self.latest
+
+
+def read_still(path: Path) -> Still:
+    """A picture file, upright. Raises InputError when it can't be read as a picture."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty (0 bytes): copy it again from the camera")
+    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise InputError(f"{path} is not a picture that can be read")
+    if min(picture.shape[:2]) < 64:
+        raise InputError(f"{path} is {picture.shape[1]} x {picture.shape[0]} px: too small a "
+                         "picture to see a ruler in")
+    return Still(path, picture)
+
+
+def write_png(path: Path, picture_bgr: np.ndarray) -> None:
+    """Write a picture (H, W, 3)."""
+    path.write_bytes(cv2.imencode(".png", picture_bgr)[1].tobytes())
+
+
+def read_joints(path: Path) -> np.ndarray:
+    """Joints (N, 2) in pixels from a csv file: x,y in each row, held end first; a header may be.
+
+    Raises InputError naming the row that is not two numbers.
+    """
+    try:
+        rows = [row for row in csv.reader(path.read_text(encoding="utf-8-sig").splitlines()) if row]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} can't be read: {error}") from None
+    joints = []
+    for number, row in enumerate(rows, 1):
+        try:
+            x, y = map(float, row)
+        except ValueError:
+            if number == 1:
+                continue
+            raise InputError(f"{path}, row {number}: {','.join(row)!r} is not x,y") from None
+        joints.append((x, y))
+    if len(joints) < 3 or not np.isfinite(joints).all():
+        raise InputError(f"{path} holds {len(joints)} joints; a chain has three or more")
+    return np.array(joints)
+
+
+def track_still(still: Still, rig: Rig, *, joints_px: np.ndarray | None = None) -> Tracked:
+    """The chain in a picture, as tracks of one frame.
+
+    `joints_px` (N, 2), held end first, replaces the search. Raises InputError when no ruler is
+    found, or another number of joints than rig.toml says.
+    """
+    began = time.perf_counter()
+    if joints_px is None:
+        pull = DIRECTIONS[rig.pull] if rig.pull else None
+        found = find_chain(still.bgr, points=rig.points, pull=pull)
+        notes = [*found.notes]
+    else:
+        found = _given(joints_px)
+        notes = ["the joints were given by hand"]
+    count = len(found.joints_px)
+    notes.insert(0, f"{count} joints, {count - 1} sections")
+    blocks = np.arange(2 * count).reshape(count, 2)
+    covariance = found.covariance_px[blocks[:, :, None], blocks[:, None, :]]
+    tracks = Tracks(np.zeros(1), found.joints_px[None], covariance[None],
+                    np.full((1, count), DETECTED))
+    warnings: list[str] = []
+    view = None
+    if rig.ruler.sections_mm:
+        scale = view_from_sections(tracks.position_px, rig.ruler.sections_mm)
+        if scale is None:
+            warnings.append(f"ruler.sections_mm has {len(rig.ruler.sections_mm)} numbers, but the "
+                            f"ruler has {count - 1} sections: they give no scale")
+        else:
+            view, per_px, error = scale
+            notes.append(f"scale from ruler.sections_mm: {per_px:.4f} mm per px "
+                         f"+- {100 * error:.1f} %")
+    if view is None:
+        notes.append("no reference in rig.toml: all lengths are in pixels")
+    height = np.array(rig.marks.height_mm or (0.0,))
+    height = np.broadcast_to(height if len(height) in (1, count) else height.mean(), count).copy()
+    seconds = time.perf_counter() - began
+    health = {"frames": 1, "ghosts": [], "duplicates": [], "blurred": [],
+              "seconds": round(seconds, 3), "frames_per_s": round(1 / seconds, 2)}
+    return Tracked(tracks, view, height, "ruler", "sticks", notes, warnings, health)
+
+
+def _given(joints_px: np.ndarray) -> Found:
+    """Joints that a person placed."""
+    variance = np.full(joints_px.size, BY_HAND_PX**2)
+    return Found(joints_px, np.diag(variance), 0.0, (), 0.0, ())
