@@ -14,8 +14,6 @@ one matrix). With g_k the mean of class k less the mean of all, r a sample less 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from rulerlab.errors import InputError
@@ -224,11 +222,6 @@ class Separation:
 
 def _log(value: float) -> float:
     return float(np.log(value)) if value > 0 else float("-inf")
-
-
-def blocks(count: int, size: int = BLOCK) -> Iterator[slice]:
-    """Slices that cover `count` rows."""
-    return (slice(start, start + size) for start in range(0, count, size))
 
 
 def data_separation(
