@@ -109,19 +109,31 @@ def table(flat, first, last, units):
 
 
 @inner
-def stream_of(law, room, purpose, step, first, count):
-    """Random numbers `first`.. of a stream, drawn in whole groups into `room`."""
+def words_of(net, law, purpose, step, first, count):
+    """Random words `first`.. of a stream, drawn in whole groups."""
     group = first // chance.GROUP
     skip = first - group * chance.GROUP
-    drawn = room[: -(-(skip + count) // chance.GROUP) * chance.GROUP]
+    drawn = net.words[: -(-(skip + count) // chance.GROUP) * chance.GROUP]
     chance.fill(drawn, chance.key_of(law.seed, purpose, step), group)
     return drawn[skip : skip + count]
 
 
 @inner
+def shake(net, law, rows, step, first):
+    """Add noise to a block of the input that starts at element `first`."""
+    skip = first % chance.GROUP
+    words_of(net, law, chance.INPUT, step, first - skip, skip + rows.size)
+    normals = net.normals[: -(-(skip + rows.size) // chance.GROUP) * chance.GROUP]
+    chance.to_normals(normals, net.words[: normals.size])
+    kick = rows.dtype.type(law.kick)
+    for i in range(rows.size):
+        rows[i] += kick * normals[skip + i]
+
+
+@inner
 def load_batch(net, law, features, labels, chosen, step, fresh):
     """Gather a batch and add noise to input and labels; the input may be `fresh` or as before."""
-    samples, p, kind = chosen.size, law.inputs, net.theta.dtype.type
+    samples, p = chosen.size, law.inputs
     for i in range(samples):
         net.labels[i] = labels[chosen[i]]
         if fresh:
@@ -129,11 +141,9 @@ def load_batch(net, law, features, labels, chosen, step, fresh):
     if law.kick > 0:
         for first in range(0, samples, law.block):
             rows = net.x[first * p : min(first + law.block, samples) * p]
-            kicks = stream_of(law, net.normals, chance.INPUT, step, first * p, rows.size)
-            for i in range(rows.size):
-                rows[i] += kind(law.kick) * kicks[i]
+            shake(net, law, rows, step, first * p)
     if law.label_noise > 0:
-        words = stream_of(law, net.words, chance.LABELS, step, 0, 2 * samples)
+        words = words_of(net, law, chance.LABELS, step, 0, 2 * samples)
         chance.mix_labels(net.labels[:samples], words, law.label_noise, law.classes)
 
 
@@ -220,7 +230,7 @@ def signal_of(net, law, layer, first, last, step, fresh):
     z = net.z[layer - 1, first * units : last * units]
     out = net.active[: z.size]
     if law.dropout > 0:
-        words = stream_of(law, net.words, chance.MASK + layer - 1, step, first * units, z.size)
+        words = words_of(net, law, chance.MASK + layer - 1, step, first * units, z.size)
         tiles.activate_some(out, z, factor, offset, kind(law.alpha), words, law.dropout)
     else:
         tiles.activate(out, z, factor, offset, kind(law.alpha))
