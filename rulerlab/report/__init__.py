@@ -13,9 +13,10 @@ import numpy as np
 
 from rulerlab.report.contents import sections_of, title_of
 from rulerlab.report.page import html_page
+from rulerlab.report.pdf import write_pages
 from rulerlab.store import read_run
 
-__all__ = ["write_frame", "write_report"]
+__all__ = ["write_frame", "write_pdf", "write_report"]
 
 FRAME = "frame.jpg"  # in plots/
 WIDEST_PX = 1280
@@ -45,4 +46,11 @@ def write_report(folder: Path, path: Path | None = None, *, student: bool = Fals
         path = run.folder / ("report_student.html" if student else "report.html")
     text = html_page(title_of(run), sections_of(run, student=student))
     path.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_pdf(folder: Path, path: Path, *, student: bool = False) -> Path:
+    """Write the same report as a PDF of A4 pages; raises as `write_report` does."""
+    run = read_run(folder)
+    write_pages(path, title_of(run), sections_of(run, student=student))
     return path

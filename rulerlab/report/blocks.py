@@ -13,6 +13,17 @@ class Words(str):
     """Text of ours, in which $...$ is mathematics; a plain str is shown as it stands."""
 
 
+class Link(str):
+    """Words that lead to another page."""
+
+    address: str
+
+    def __new__(cls, words: str, address: str) -> Link:
+        link = super().__new__(cls, words)
+        link.address = address
+        return link
+
+
 @dataclass(frozen=True)
 class Text:
     """A paragraph."""

@@ -115,12 +115,17 @@ def _facts(info: dict[str, Any], student: bool) -> list[tuple[str, str]]:
     curve = info.get("load_curve") or {}
     if curve.get("regime") and not student:
         share = (curve.get("regime_probability") or {}).get(curve["regime"])
-        sure = f" ({100 * share:.0f} % sure)" if share is not None else ""
-        facts.append((Words("the load curve is"), f"{curve['regime']}{sure}"))
+        sure = "" if share is None else f" ({_percent(share)} sure)"
+        facts.append(("the load curve is", f"{curve['regime']}{sure}"))
         facts += [(Words(f"${sign}$"), quoted(curve[key], _number(curve.get(f"{key}_sigma"))))
                   for key, sign in (("c_normalised", "\\tilde{c}"), ("v_normalised", "\\tilde{v}"))
                   if curve.get(key) is not None]
     return facts
+
+
+def _percent(share: float) -> str:
+    """A probability that was counted in a few thousand draws: never quite 100 %."""
+    return "> 99 %" if share > 0.99 else f"{100 * share:.0f} %"
 
 
 def _result(run: Run, student: bool) -> Section:
@@ -276,7 +281,7 @@ def _health(run: Run) -> Section | None:
         blocks.append(Text(f"Lost most often: {named}." if named else "No point is ever lost."))
     picture = Picture("How each point was obtained in each frame, and the standard deviation of "
                       "its position.", run.folder / "plots" / "health.svg",
-                      tracks and (lambda figure: plots.draw_health(figure, tracks)), 4.2, wide=True)
+                      tracks and (lambda figure: plots.draw_health(figure, tracks)), 4.2)
     blocks += [picture] if picture.draw or picture.path.exists() else []
     return Section("Health of the recording", tuple(blocks)) if blocks else None
 

@@ -37,7 +37,8 @@ def method() -> Section:
             "the load is shared. $S$ is zero as long as friction holds, $ξ$ are independent "
             "kicks:")),
         Formula("γ \\dot{x}_l = S(k (x_{l+1} − 2 x_l + x_{l−1}) + ε ξ_l)        "
-                "S(f) = f − μ_→ (f > μ_→),  f + μ_← (f < −μ_←),  0 between"),
+                "S(f) = f − μ_→ \\mathrm{ if } f > μ_→        "
+                "S(f) = f + μ_← \\mathrm{ if } f < −μ_←        S(f) = 0 \\mathrm{ otherwise}"),
         Text(Words(
             "Pulled without shaking, the moved segments differ by $d_{l+1} − d_l = μ_→/k$ "
             "(concave); shaken for long, by $(μ_→ − μ_←)/2k$, which is zero for equal friction "

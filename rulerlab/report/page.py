@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
 from string import Template
+from urllib.parse import quote
 
 from rulerlab.plots import svg_of
 from rulerlab.report.blocks import (
@@ -16,6 +17,7 @@ from rulerlab.report.blocks import (
     Facts,
     Formula,
     Lines,
+    Link,
     Picture,
     Section,
     Table,
@@ -46,6 +48,8 @@ p { margin: .5rem 0; max-width: 46rem; overflow-wrap: anywhere; }
 header p { font-size: 1.1rem; }
 figure { margin: 0; break-inside: avoid; }
 figure img { width: 100%; height: auto; display: block; }
+section > figure { max-width: 38rem; }
+section > figure.all { max-width: none; overflow-x: auto; }
 figcaption, .quiet { color: var(--quiet); font-size: .88rem; }
 .row { display: grid; gap: 1.2rem 2rem; margin: 1rem 0; }
 .wide { overflow-x: auto; }
@@ -56,12 +60,12 @@ th { font-weight: 600; border-bottom: 1.5px solid var(--ink); }
 td + td { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .long td + td { white-space: normal; overflow-wrap: anywhere; }
 .mono td:first-child { font: .85rem/1.8 ui-monospace, monospace; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr));
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr));
          gap: .6rem; margin: 1rem 0; padding: 0; }
 .facts div { border: 1px solid var(--line); border-top: 3px solid var(--accent);
              border-radius: 4px; padding: .45rem .7rem; break-inside: avoid; }
 .facts dt { color: var(--quiet); font-size: .82rem; }
-.facts dd { margin: 0; font-size: 1.12rem; font-weight: 600; font-variant-numeric: tabular-nums; }
+.facts dd { margin: 0; font-size: 1.02rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .alert { border-left: 5px solid #d55e00; background: #fdf1e8; padding: .45rem .9rem;
          max-width: none; }
 .fine { border-color: #009e73; background: #eaf7f2; }
@@ -70,15 +74,15 @@ td + td { font-variant-numeric: tabular-nums; white-space: nowrap; }
 .lines { break-inside: avoid; margin: 1rem 0; }
 .lines hr { border: 0; border-bottom: 1px solid #9aa4af; margin: 0; height: 2.1rem; }
 a { color: var(--accent); }
-nav a { display: inline-block; padding: .25rem .9rem .25rem 0; }
 @media (min-width: 56rem) { .row { grid-template-columns: 1fr 1fr; }
                             .row > .all { grid-column: 1 / -1; max-width: 60rem; } }
-@media (max-width: 40rem) { body { font-size: 15px; } th, td { padding-right: .7rem; } }
+@media (max-width: 40rem) { body { font-size: 15px; }
+                            section > figure.all img { min-width: 46rem; }
+                            th, td { padding-right: .7rem; } }
 @media print { @page { margin: 15mm; }
                body { font-size: 10pt; max-width: none; padding: 0; }
                h2 { break-after: avoid; } tr, .alert { break-inside: avoid; }
-               .row { grid-template-columns: 1fr 1fr; } .row > .all { grid-column: 1 / -1; }
-               nav { display: none; } }
+               .row { grid-template-columns: 1fr 1fr; } .row > .all { grid-column: 1 / -1; } }
 </style>
 </head>
 <body>
@@ -100,6 +104,8 @@ def html_page(title: str, sections: Sequence[Section]) -> str:
 
 def marked(words: str) -> str:
     """Text as HTML: literal, except for the mathematics in text of ours."""
+    if isinstance(words, Link):
+        return f'<a href="{escape(quote(words.address))}">{escape(words)}</a>'
     if not isinstance(words, Words):
         return escape(words)
     parts = re.split(r"\$([^$]+)\$", words)

@@ -97,10 +97,10 @@ def wood_at(luma, u, v, mix, bias, x, y):
 
 
 @compiled
-def _is_free(joints, x, y, skip, other, radius):
+def is_free(joints, x, y, skip, other, radius):
     """Whether a place lies further than `radius` from all axes but those of two sections."""
     for j in range(len(joints) - 1):
-        if j == skip or j == other:
+        if j in (skip, other):
             continue
         ax, ay = joints[j, 0], joints[j, 1]
         wx, wy = joints[j + 1, 0] - ax, joints[j + 1, 1] - ay
@@ -153,8 +153,8 @@ def find_edges(luma, u, v, mix, bias, joints, width, reach):
                 if not (2 < x < wide - 3 and 2 < y < high - 3):
                     continue
                 out = 0.5 * width + NEAR
-                if not (_is_free(joints, x, y, k, k, out)
-                        and _is_free(joints, x + NEAR * ox, y + NEAR * oy, k, k, out)):
+                if not (is_free(joints, x, y, k, k, out)
+                        and is_free(joints, x + NEAR * ox, y + NEAR * oy, k, k, out)):
                     continue
                 open_[k, side, m] = True
                 level = 0.5 * (wood_at(luma, u, v, mix, bias, x - inner * ox, y - inner * oy)
@@ -207,7 +207,7 @@ def find_tips(luma, u, v, mix, bias, joints, width, overhang):
                 fx, fy = x + out * ox, y + out * oy
                 if not (2 < fx < wide - 3 and 2 < fy < high - 3):
                     continue
-                if not _is_free(joints, fx, fy, k, other, 0.5 * width + 2.0):
+                if not is_free(joints, fx, fy, k, other, 0.5 * width + 2.0):
                     continue
                 level = 0.0
                 for s in range(8):

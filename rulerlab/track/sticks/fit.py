@@ -32,6 +32,7 @@ class Fit:
     covariance_px: np.ndarray  # (2N, 2N)
     lines: Lines  # of one picture: what the edges and tips say
     seen: np.ndarray  # (S,) share of the edges that should be seen and are; NaN: none should
+    score: int  # edge samples seen, less those that should be and are not
     residual_px: float  # of single edge samples about the lines, robust
     widening_px: float  # by how much sticks are wider than expected
     scatter_px: float  # of the widths of the sticks: whole edges are displaced by 0.7 of that
@@ -46,25 +47,26 @@ def fit_chain(
     that says so.
     """
     joints = np.ascontiguousarray(start, float)
-    lines, seen, spread, widths = None, None, 1.0, None
+    lines, seen, score, spread, widths = None, None, 0, 1.0, None
     for reach in reaches:
-        lines, seen, spread, widths = _look(frame, wood, joints, rods, reach * rods.width_px)
+        lines, seen, score, spread, widths = _look(frame, wood, joints, rods, reach * rods.width_px)
         moved, covariance = solve(lines, rods, rounds=3)
         joints = moved[0]
     known = widths[np.isfinite(widths)]
     widening = float(np.median(known)) if len(known) else 0.0
     scatter = 1.48 * float(np.median(np.abs(known - widening))) if len(known) > 3 else np.nan
-    return Fit(joints, covariance[0], lines, seen, spread, widening, scatter)
+    return Fit(joints, covariance[0], lines, seen, score, spread, widening, scatter)
 
 
 def _look(frame: Frame, wood: Wood, joints: np.ndarray, rods: Rods, reach: float):
-    """What edges and tips say; share of edges seen; scatter; excess width of each stick."""
+    """What edges and tips say; share of edges seen; score; scatter; excess width of each stick."""
     planes = frame.luma, frame.chroma_u, frame.chroma_v
     offset, open_ = find_edges(*planes, wood.mix, wood.bias, joints, rods.width_px, reach)
     tips = find_tips(*planes, wood.mix, wood.bias, joints, rods.width_px, rods.overhang_px)
     found = np.isfinite(offset)
     due = open_.sum((1, 2))
     seen = np.where(due >= 6, found.sum((1, 2)) / np.maximum(due, 1), np.nan)
+    score = int(2 * found.sum() - open_.sum())
     outward = np.where(found, offset, 0.0) * np.array([1.0, -1.0])[:, None]
     keep, spread, left = _robust(outward, found)
     weight = keep / (max(spread, LEAST_EDGE_PX) ** 2 * _together(left, keep))
@@ -87,7 +89,7 @@ def _look(frame: Frame, wood: Wood, joints: np.ndarray, rods: Rods, reach: float
     back = 1 / (LOOSE * rods.width_px) ** 2
     lines = Lines(joints[None].copy(), aside[None], total[None], tip[None],
                   np.where(good, 1 / TIP_PX**2, 0.0)[None], np.array([back]))
-    return lines, seen, spread, widths
+    return lines, seen, score, spread, widths
 
 
 def _robust(outward: np.ndarray, found: np.ndarray):

@@ -18,7 +18,8 @@ from rulerlab.track.sticks.start import Start
 from rulerlab.track.sticks.sweep import sweep
 from rulerlab.video import Frame
 
-WELL = 0.75  # share of the edges that are seen in a frame that needs no second try
+WELL = 0.85  # share of each stick's edges that are seen in a frame that needs no second try
+LESS = 0.93  # of the score of the frame before: a frame that shows less needs a second try
 LEAST = 0.45  # share of the edges that must be seen for a frame to count
 WIDE = (1.2, 0.8, 0.5, 0.3)  # widths: reaches of a second try
 STEADY = 0.8  # share of the last step that the next is expected to have
@@ -91,16 +92,21 @@ class StickFollower:
         best: Fit | None = None
         for place, reaches in tries:
             fit = fit_chain(frame, self.wood, place, self.rods, reaches=reaches)
-            if best is None or _share(fit) > _share(best):
+            if best is None or fit.score > best.score:
                 best = fit
-            if _share(best) > WELL:
+            if self._is_clear(best):
                 return best
         origin = self._last if self._last is not None else tries[-1][0]
         swept = sweep(frame, self.wood, origin, self.rods)
         fit = fit_chain(frame, self.wood, swept, self.rods, reaches=WIDE)
-        if best is None or _share(fit) > _share(best):
+        if best is None or fit.score > best.score:
             best = fit
         return best if _share(best) > LEAST else None
+
+    def _is_clear(self, fit: Fit) -> bool:
+        """Whether every stick is seen where it should be, and no less than in the frame before."""
+        usual = self._fits[-1].score if self._fits and self._fits[-1] is not None else 0
+        return bool(np.nanmin(fit.seen, initial=1.0) > WELL and fit.score >= LESS * usual)
 
     def chains(self, sections_mm: tuple[float, ...] = ()) -> Chains:
         """The chain in all frames that were observed, with lengths fitted to all of them.
