@@ -61,8 +61,8 @@ def fit_chain(
 def _look(frame: Frame, wood: Wood, joints: np.ndarray, rods: Rods, reach: float):
     """What edges and tips say; share of edges seen; score; scatter; excess width of each stick."""
     planes = frame.luma, frame.chroma_u, frame.chroma_v
-    offset, open_ = find_edges(*planes, wood.mix, wood.bias, joints, rods.width_px, reach)
-    tips = find_tips(*planes, wood.mix, wood.bias, joints, rods.width_px, rods.overhang_px)
+    offset, open_ = find_edges(*planes, wood.mix, joints, rods.width_px, reach)
+    tips = find_tips(*planes, wood.mix, joints, rods.width_px, rods.overhang_px)
     found = np.isfinite(offset)
     due = open_.sum((1, 2))
     seen = np.where(due >= 6, found.sum((1, 2)) / np.maximum(due, 1), np.nan)

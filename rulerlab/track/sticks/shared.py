@@ -14,6 +14,7 @@ HALF_SIGMA, FREE_SIGMA = 0.04, 0.5  # of a full section: how much these may diff
 OVERHANG_SIGMA = 0.15  # widths
 LAYER_SIGMA = (0.004, 0.001, 0.001)  # spans: thickness over the camera's distance; its foot
 HIDDEN_SIGMA, GIVEN_SIGMA = 0.15, 0.01  # of a section whose end is hidden: guessed, or given
+TOP, TOP_SIGMA = 0.6, 0.3  # thicknesses from the middle of the upper stick to the joint's top
 ROUNDS = 6
 
 
@@ -68,12 +69,26 @@ def solve_all(lines: Lines, rods: Rods):
     for begin in range(0, len(lines.base), 256):
         part = lines.pick(slice(begin, begin + 256))
         place, spread = solve(part, rods)
-        if rods.layer[0] > 0:  # every second stick lies above: joints are where their tops are
-            place = place + rods.aside(place)
-        joints.append(place)
-        covariance.append(spread)
+        joints.append(place + _rise(rods) * rods.aside(place))
+        covariance.append(spread + _doubt_of_rise(TOP_SIGMA * rods.aside(place)))
     alone = np.zeros(lines.base.shape[:2], bool)
     for joint, section, end in ((0, 0, 0), (-1, -1, 1)):
         if rods.kinds[section] == "free":
             alone[:, joint] = lines.tip_weight[:, section, end] == 0
     return np.concatenate(joints), np.concatenate(covariance), alone
+
+
+def _rise(rods: Rods) -> float:
+    """From the layer of the joints to their tops, in shifts of every second stick.
+
+    Edges show the middle of a stick's thickness; what lies nearer to the camera is seen further
+    from its foot.
+    """
+    return 1 + TOP if rods.layer[0] > 0 else -TOP
+
+
+def _doubt_of_rise(shift: np.ndarray) -> np.ndarray:
+    """Covariances (T, 2N, 2N) of joints whose tops are all higher or lower than taken, (T, N, 2).
+    """
+    flat = shift.reshape(len(shift), -1)
+    return flat[:, :, None] * flat[:, None]
