@@ -24,7 +24,7 @@ SHADE = 0.3  # by how much, of its brightness, the ground is darker in a shadow
 CORE, BESIDE = 0.3, (0.8, 1.3)  # widths from the axis: certainly stick, certainly beside it
 LEAST_CONTRAST = 1.5  # between stick and ground, in their own standard deviations
 NO_LUMA = 1e9  # variance of Y that leaves it out of a mix
-CLEAR_PX = 0.2  # by which one place of the chroma samples must fit better than the usual one
+CLEAR_PX = 0.4  # by which one place of the chroma samples must fit better than the usual one
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,10 @@ def _misfit_px(frames: list[Frame], joints: list[np.ndarray], width_px: float, w
     sides: list[list[float]] = [[], []]
     for frame, place in zip(frames, joints, strict=True):
         place = np.ascontiguousarray(place, float)
+        widths = np.full(len(place) - 1, width_px)
         offset, _ = find_edges(frame.luma, frame.chroma_u, frame.chroma_v, wood.mix, place,
-                               width_px, 0.4 * width_px)
-        beside = luma_beside(frame.luma, place, width_px, offset)
+                               widths, 0.4 * width_px)
+        beside = luma_beside(frame.luma, place, widths, offset)
         _, normal = frames_of(place)
         for k, side, sample in zip(*np.nonzero(np.isfinite(beside)), strict=True):
             way = normal[k, axis] * (1 - 2 * side)
@@ -156,12 +157,13 @@ def _fall(value, count, level, start):
 
 
 @compiled
-def find_edges(luma, u, v, mix, joints, width, reach):
+def find_edges(luma, u, v, mix, joints, widths, reach):
     """Offsets (S, 2, SAMPLES) of the edges seen, px outwards from their expected places; NaN
     where another stick lies beside or above, or where none is seen.
 
     Side 0 lies along the normal (-y, x) of a section, side 1 against it. `open_` (S, 2, SAMPLES)
-    tells where an edge should be seen. Edges are looked for up to `reach` px away.
+    tells where an edge should be seen. Edges are looked for up to `reach` px away; `widths` (S,)
+    are those of the sections.
     """
     sections = len(joints) - 1
     offset = np.full((sections, 2, SAMPLES), np.nan)
@@ -169,8 +171,10 @@ def find_edges(luma, u, v, mix, joints, width, reach):
     high, wide = luma.shape
     steps = int(2 * reach / STEP) + 1
     value = np.empty(steps)
-    inner = max(0.22 * width, 2.0)
+    widest = widths.max()
+    inner = max(0.22 * widest, 2.0)
     for k in range(sections):
+        width = widths[k]
         wx, wy = joints[k + 1, 0] - joints[k, 0], joints[k + 1, 1] - joints[k, 1]
         length = max(np.hypot(wx, wy), 1e-9)
         nx, ny = -wy / length, wx / length
@@ -183,7 +187,7 @@ def find_edges(luma, u, v, mix, joints, width, reach):
                 x, y = ax + 0.5 * width * ox, ay + 0.5 * width * oy
                 if not (2 < x < wide - 3 and 2 < y < high - 3):
                     continue
-                out = 0.5 * width + NEAR
+                out = 0.5 * widest + NEAR
                 if not (is_free(joints, x, y, k, k, out)
                         and is_free(joints, x + NEAR * ox, y + NEAR * oy, k, k, out)):
                     continue
@@ -260,7 +264,7 @@ def find_tips(luma, u, v, mix, joints, width, overhang):
 
 
 @compiled
-def luma_beside(luma, joints, width, offset):
+def luma_beside(luma, joints, widths, offset):
     """How far outwards of each edge (S, 2, SAMPLES) luma changes most, px; NaN where none is."""
     found = np.full(offset.shape, np.nan)
     for k in range(len(joints) - 1):
@@ -276,7 +280,7 @@ def luma_beside(luma, joints, width, offset):
                 ox, oy = -sign * wy / length, sign * wx / length
                 most = 4.0
                 for s in range(-10, 11):
-                    at = 0.5 * width + offset[k, side, m] + 0.25 * s
+                    at = 0.5 * widths[k] + offset[k, side, m] + 0.25 * s
                     change = abs(grey_at(luma, ax + (at + 0.5) * ox, ay + (at + 0.5) * oy)
                                  - grey_at(luma, ax + (at - 0.5) * ox, ay + (at - 0.5) * oy))
                     change *= np.exp(-0.5 * (0.25 * s / 1.5) ** 2)

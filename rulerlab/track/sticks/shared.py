@@ -9,12 +9,13 @@ import numpy as np
 
 from rulerlab.track.sticks.chain import LAYER, TREND, Lines, Rods, equations, solve
 
-TREND_SIGMA = (3.0, 0.03, 0.03, 0.015, 0.015)  # relative: scale, then perspective
+TREND_SIGMA = (3.0, 0.03, 0.03, 0.003, 0.003)  # relative: scale, then perspective
 HALF_SIGMA, FREE_SIGMA = 0.04, 0.5  # of a full section: how much these may differ from the start
 OVERHANG_SIGMA = 0.15  # widths
-LAYER_SIGMA = (0.004, 0.001, 0.001)  # spans: thickness over the camera's distance; its foot
+LAYER_SIGMA = (0.003, 0.0006, 0.0006)  # spans: thickness over the camera's distance; its foot
 HIDDEN_SIGMA, GIVEN_SIGMA = 0.15, 0.01  # of a section whose end is hidden: guessed, or given
 TOP, TOP_SIGMA = 0.6, 0.3  # thicknesses from the middle of the upper stick to the joint's top
+LOOKS = 4.0  # a whole clip counts as so many pictures: what errs in one errs in the next
 ROUNDS = 6
 
 
@@ -25,7 +26,7 @@ def fit_shared(lines: Lines, rods: Rods) -> Rods:
     sigma += [HALF_SIGMA if rods.kinds[k] == "half" else FREE_SIGMA for k in loose]
     sigma.append(OVERHANG_SIGMA * rods.width_px)
     sigma += [part * rods.span_px for part in LAYER_SIGMA]
-    stiff = 1 / np.array(sigma) ** 2
+    stiff = max(len(lines.base) / LOOKS, 1.0) / np.array(sigma) ** 2
     expected = np.concatenate([
         [rods.trend[0], *[0.0] * (TREND - 1)],
         [0.5 if rods.kinds[k] == "half" else rods.share[k] for k in loose],
