@@ -148,8 +148,11 @@ def _findings(folder: Path) -> dict[str, Any]:
 
 def _mark_odd(entries: list[Entry]) -> None:
     """Say of each run which of its numbers stand far off those of the other runs of its kind."""
-    for kind in {entry.numbers.get("kind") for entry in entries}:
-        alike = [entry for entry in entries if entry.numbers.get("kind") == kind]
+    def sort(entry: Entry) -> tuple:
+        return entry.numbers.get("kind"), entry.numbers.get("unit")
+
+    for kind in {sort(entry) for entry in entries}:
+        alike = [entry for entry in entries if sort(entry) == kind]
         for name, least in LEAST.items():
             known = [entry for entry in alike if entry.numbers.get(name) is not None]
             values = np.array([float(entry.numbers[name]) for entry in known])
