@@ -92,7 +92,7 @@ CHOICES = {
     "marks.on": ("points", "sections"),
 }
 NUMBER_LISTS = ("height_mm", "along_mm", "sections_mm", "mass_kg", "stiffness_N_per_m")
-POSITIVE = ("tag_size_mm", "grid_mm", "rest_gap_mm", "width_mm", "scale_sigma")
+POSITIVE = ("tag_size_mm", "grid_mm", "rest_gap_mm", "width_mm")
 
 
 def read_toml(path: Path | str) -> dict[str, Any]:
@@ -218,6 +218,10 @@ def _value(name: str, value: Any) -> Any:
         if key in POSITIVE:
             if not 0 < float(value) < math.inf:
                 raise ValueError("must be above zero")
+            return float(value)
+        if key == "scale_sigma":
+            if not 0 <= float(value) < math.inf:
+                raise ValueError("must not be negative")
             return float(value)
         if key == "ids":
             return tuple(int(v) for v in value)

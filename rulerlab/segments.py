@@ -12,7 +12,7 @@ from rulerlab.track import Tracked
 from rulerlab.track.register import BLOCK, View
 from rulerlab.track.scale import pull_direction
 
-PATTERNS = 4  # of the errors that points share
+PATTERNS = 6  # of the errors that points share
 SNAP = np.cos(np.radians(20))  # a pull this near to an axis of the rig frame runs along it
 
 

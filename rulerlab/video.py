@@ -6,7 +6,7 @@ Luma and chroma planes are handed over as the decoder holds them: no colour conv
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +17,24 @@ import numpy as np
 from rulerlab.errors import InputError
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mts", ".mpg", ".mpeg", ".3gp")
+
+
+def files_in(paths: Iterable[Path], suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[Path]:
+    """Files as they are, folders as the files in them that end in `suffixes`; each file once.
+
+    Raises InputError for a folder that holds none.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
+            if not inside:
+                what = "videos" if suffixes == VIDEO_SUFFIXES else "pictures or videos"
+                raise InputError(f"{path} holds no {what} ({' '.join(suffixes)})")
+            files += inside
+        else:
+            files.append(path)
+    return list(dict.fromkeys(files))
 
 
 @dataclass(frozen=True)

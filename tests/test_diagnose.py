@@ -129,6 +129,20 @@ def test_advice_follows_the_shape_of_the_curve(loads, advice):
     assert _regime(curve_of(np.array(loads, float), 0.003))[1] == ADVICE[advice]
 
 
+def test_a_network_that_separates_nothing_has_no_layer_to_blame(tmp_path, capsys):
+    torch.manual_seed(0)
+    mixing = nn.Sequential(*[part for _ in range(3) for part in (nn.Linear(64, 64), nn.ReLU())],
+                           nn.Linear(64, 10))  # fmt: skip
+    data = digits()
+    found = diagnose(mixing, (data.features, data.labels))
+    assert found.curve.total < 0 and found.regime is None and found.advice == ADVICE["no load"]
+    assert set(found.roles) == {None} and np.isnan(shares(found.curve)[0]).all()
+    path = export(mixing, torch.zeros(3, 64), tmp_path / "net.pt2", **ANY_BATCH)
+    assert run(path, "-o", tmp_path / "out") == 0
+    assert "no load to share" in capsys.readouterr().out
+    assert "no load to share" in (tmp_path / "out" / "stress_map.svg").read_text()
+
+
 def test_within_the_errors_no_knob_is_named():
     from rulerlab.network.diagnose import _regime
 

@@ -11,11 +11,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy.stats import spearmanr
 
 from rulerlab.cli import main
 from rulerlab.errors import UsageError
 from rulerlab.network import phase
-from rulerlab.network.atlas import Cell, agreement, noise_order, read_phase_csv
+from rulerlab.network.atlas import (
+    Cell,
+    agreement,
+    noise_order,
+    published_diagram,
+    read_phase_csv,
+    reference_curves,
+)
 from rulerlab.network.curve import How, measure_layers
 from rulerlab.network.data import digits, gaussian_mixture
 from rulerlab.network.phase import PhaseGrid, network_phase
@@ -209,6 +217,33 @@ def test_phase_network_leaves_a_table_and_a_figure_and_says_how_it_compares(tmp_
 def test_phase_network_refuses_nonsense_in_one_line(tmp_path, capsys, wrong, code):
     assert run(*wrong, "-o", str(tmp_path / "map")) == code
     assert capsys.readouterr().err.strip()
+
+
+@pytest.mark.parametrize("knob", KNOBS)
+def test_t17_in_the_shipped_diagrams_accuracy_follows_the_evenness_of_the_load(knob):
+    for cells in (reference_curves(), published_diagram()):
+        own = [cell for cell in cells if cell.knob == knob]
+        assert len(own) == 48
+        numbers = np.array([[cell.accuracy, cell.v_normalised] for cell in own])
+        assert spearmanr(*numbers.T).statistic < -0.6
+        best = own[int(numbers[:, 0].argmax())]
+        even = max(cell.accuracy for cell in own if abs(cell.c_normalised) <= 0.12)
+        assert even >= best.accuracy - 0.1  # per cent: half a picture of the digits
+
+
+@pytest.mark.parametrize("knob", KNOBS)
+def test_the_shipped_diagrams_agree_with_the_published_ones(knob):
+    own = [cell for cell in reference_curves() if cell.knob == knob]
+    found = agreement(own, published_diagram())
+    assert found.cells == 48 and found.r > 0.88 and found.difference < 0.08
+
+
+def test_a_network_of_the_shipped_table_comes_out_again():
+    (trained,) = train([replace(NARROW, seed=2, alpha=0.4, dropout=0.2)], digits())
+    c = phase.load_curve(trained.model, (digits().features, digits().labels), errors=False)
+    cell = next(cell for cell in reference_curves()
+                if (cell.knob, cell.value, cell.alpha) == ("dropout", 0.2, 0.4))
+    assert_allclose(c.remaining, cell.networks[1], atol=0.1)
 
 
 def test_noise_is_strongest_for_the_smallest_batch():

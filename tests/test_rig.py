@@ -1,9 +1,11 @@
 """rig.toml: what is known is taken as written, what is wrong is named."""
 
+import json
+
 import pytest
 
 from rulerlab.errors import InputError
-from rulerlab.rig import Rig, read_rig, rig_from_dict
+from rulerlab.rig import Rig, read_rig, rig_from_dict, rig_of_run
 
 EXAMPLE = """
 kind = "ruler"
@@ -130,3 +132,14 @@ def test_what_can_not_be_read_names_the_file(tmp_path):
     for path in (tmp_path / "rig.toml", tmp_path / "none.toml", tmp_path):
         with pytest.raises(InputError, match=str(path)):
             read_rig(path)
+
+
+@pytest.mark.parametrize("text", [
+    "", "[ruler]\npull_section = false\n", "[reference]\ngrid_mm = 5.0\n",
+    "[blocks]\nmass_kg = [0.045]\nstiffness_N_per_m = [22.9]\n",
+])
+def test_the_rig_that_a_run_remembers_is_the_rig_it_was_tracked_with(tmp_path, text):
+    path = tmp_path / "rig.toml"
+    path.write_text(text)
+    rig = read_rig(path)
+    assert rig_of_run(json.loads(json.dumps(rig.as_dict()))) == rig

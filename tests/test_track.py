@@ -446,6 +446,6 @@ def test_a_grey_video_has_no_coloured_dots_and_says_so(tmp_path, ruler_clip):
         track(Recording(path), Rig())
 
 
-def test_bare_sticks_are_refused_as_long_as_they_can_not_be_tracked(ruler_clip):
-    with pytest.raises(InputError, match="bare sticks"):
+def test_bare_sticks_are_not_followed_where_there_are_dots(ruler_clip):
+    with pytest.raises(InputError, match="dots|no folding ruler"):
         track(Recording(ruler_clip.path), rig_from_dict({"marks": {"kind": "none"}}))

@@ -11,9 +11,10 @@ import numpy as np
 
 from rulerlab.calibrate.board import Board, find_corners, quick_corners
 from rulerlab.errors import InputError, QualityError
-from rulerlab.video import VIDEO_SUFFIXES, Recording
+from rulerlab.video import VIDEO_SUFFIXES, Recording, files_in
 
 CORNERS_MIN = 6  # twelve numbers, for the six of a pose
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 VIDEO_LOOKS = 240  # frames of a video in which the board is searched for
 VIDEO_VIEWS = 30  # frames of a video that are used
 
@@ -52,7 +53,7 @@ def read_views(paths: Iterable[Path], board: Board,
 
     Raises InputError when a file can't be read, QualityError when no picture shows the board.
     """
-    files = _expand([Path(path) for path in paths])
+    files = files_in(map(Path, paths), PICTURE_SUFFIXES + VIDEO_SUFFIXES)
     views: list[tuple[tuple[int, int], View]] = []
     dropped: dict[str, str] = {}
     for number, path in enumerate(files):
@@ -88,20 +89,6 @@ def read_picture(path: Path) -> np.ndarray:
     if picture is None:
         raise InputError(f"{path} is not a picture that can be read")
     return picture
-
-
-def _expand(paths: list[Path]) -> list[Path]:
-    suffixes = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", *VIDEO_SUFFIXES)
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in suffixes)
-            if not inside:
-                raise InputError(f"{path} holds no pictures or videos")
-            files += inside
-        else:
-            files.append(path)
-    return files
 
 
 def view_of(

@@ -45,6 +45,7 @@ class Seen(NamedTuple):
     variance: np.ndarray  # (T, n)
     pattern: np.ndarray  # (T, n + 2, S) shift of every point per standard deviation of an effect
     stiffness: np.ndarray  # (n + 1,) of each spring, as a multiple of the common one
+    start: np.ndarray  # (n,) variance of the inner points in the first frame, around 0
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,8 @@ def _follow(seen, law, correct, place, score):
     longest = STEP * law.tau / stiff.max()
     for effect in range(blocks, size):
         spread[effect, effect] = 1.0 if correct else 0.0
+    for block in range(blocks):
+        spread[block, block] = seen.start[block] if correct else 0.0
     total = 0.0
     for t in range(frames):
         if t:

@@ -101,8 +101,9 @@ def _say(summary: dict) -> None:
     for number, point in enumerate(points):
         line = f"{number:3d}  {point['name']:{wide}}  {quoted(point['D'], point['D_sigma']):>16}"
         if number:
-            line += (f"  {quoted(point['load'], point['load_sigma']):>16}  "
-                     f"{quoted(point['share'], point['share_sigma']):>13}  {point['role']}")
+            line += f"  {quoted(point['load'], point['load_sigma']):>16}"
+        if point["role"]:
+            line += f"  {quoted(point['share'], point['share_sigma']):>13}  {point['role']}"
         click.echo(line)
     if "c_normalised" in summary:
         chance = ", ".join(f"{name} {value:.2f}"

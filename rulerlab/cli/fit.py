@@ -34,15 +34,17 @@ def command(
 
     fitted = []
     for run in runs:
-        result = _fit(run, rig_path, posterior, seed, output if len(runs) == 1 else None, no_plots)
-        fitted.append(result)
+        fitted.append(fit_run(run, rig_path=rig_path, posterior=posterior, seed=seed,
+                              output=output if len(runs) == 1 else None, no_plots=no_plots))
     result = fitted[0] if len(fitted) == 1 else together(fitted)
     _say(result, list(runs), fitted, as_json)
     return 0 if result.valid else 4
 
 
-def _fit(run: Path, rig_path: Path | None, posterior: bool, seed: int, output: Path | None,
-         no_plots: bool):
+def fit_run(
+    run: Path, *, rig_path: Path | None = None, posterior: bool = False, seed: int = 0,
+    output: Path | None = None, no_plots: bool = False,
+):
     """Fit one run, and write what was found beside it."""
     from rulerlab.fit.measured import read_measured
 

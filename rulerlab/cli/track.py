@@ -45,7 +45,9 @@ def command(videos, rig_path, camera, output, force, at_s, joints_path, pick, no
     annotated.mp4, plots/, report.html and run.json. Single pictures (png, jpg, ...) of a bare
     ruler are read likewise; they give annotated.png.
     """
-    files = _files(videos)
+    from rulerlab.video import files_in
+
+    files = files_in(videos)
     if (joints_path or pick) and (len(files) != 1 or not _is_picture(files[0])):
         raise UsageError("--joints and --pick are for one picture at a time")
     joints = _joints(files[0], joints_path, pick)
@@ -53,25 +55,10 @@ def command(videos, rig_path, camera, output, force, at_s, joints_path, pick, no
                "joints": joints, "no_video": no_video, "quiet": quiet}
     if len(files) == 1 and videos[0] == files[0]:
         target = output or files[0].with_name(files[0].stem + ".rulerlab")
-        summary = _track_one(files[0], target, **options)
+        summary = track_one(files[0], target, **options)
         _say(summary, as_json)
         return 4 if summary["quality"] else 0
     return _batch(files, output, as_json, options)
-
-
-def _files(videos: tuple[Path, ...]) -> list[Path]:
-    from rulerlab.video import VIDEO_SUFFIXES
-
-    files = []
-    for path in videos:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES)
-            if not inside:
-                raise InputError(f"{path} holds no videos ({' '.join(VIDEO_SUFFIXES)})")
-            files += inside
-        else:
-            files.append(path)
-    return list(dict.fromkeys(files))
 
 
 def _is_picture(path: Path) -> bool:
@@ -93,7 +80,7 @@ def _joints(picture: Path, joints_path: Path | None, pick: bool) -> Any:
     return None
 
 
-def _targets(files: list[Path], output: Path | None) -> list[Path]:
+def run_folders(files: list[Path], output: Path | None) -> list[Path]:
     """A run folder for each video; those that would share one carry more of the video's name."""
     names = [f"{video.stem}.rulerlab" for video in files]
     places = [(output or video.parent) / name for video, name in zip(files, names, strict=True)]
@@ -124,7 +111,7 @@ def _rig(video: Path, rig_path: Path | None, camera: Path | None, quiet: bool) -
     return rig
 
 
-def _track_one(
+def track_one(
     video: Path, target: Path, *, rig_path: Path | None, camera: Path | None, force: bool,
     at_s: float | None, joints: Any, no_video: bool, quiet: bool,
 ) -> dict[str, Any]:
@@ -217,11 +204,12 @@ def _load_lines(curve: dict[str, Any]) -> list[str]:
 def _batch(files: list[Path], output: Path | None, as_json: bool, options: dict) -> int:
     """Track all files, keep going past bad ones, and end with a table."""
     rows = []
-    for number, (video, target) in enumerate(zip(files, _targets(files, output), strict=True), 1):
+    targets = run_folders(files, output)
+    for number, (video, target) in enumerate(zip(files, targets, strict=True), 1):
         if not options["quiet"]:
             click.echo(f"[{number}/{len(files)}] {video}", err=True)
         try:
-            summary = _track_one(video, target, **options)
+            summary = track_one(video, target, **options)
             fault = "; ".join(summary["quality"])
             rows.append({"video": str(video), "ok": not fault, "message": fault} | summary)
         except RulerlabError as error:

@@ -52,9 +52,11 @@ class Bench:
 
     def spring_force(self, block_mm: np.ndarray) -> np.ndarray:
         """Net force of its two springs on each block, mN, for positions (..., T, B)."""
-        end = np.broadcast_to(self.end_mm()[:, None], block_mm.shape[:-1] + (1,))
+        end = self.end_mm().astype(block_mm.dtype)[:, None]
+        end = np.broadcast_to(end, block_mm.shape[:-1] + (1,))
         whole = np.concatenate([np.zeros_like(end), block_mm, end], axis=-1)
-        return np.diff(self.stiffness * np.diff(whole, axis=-1), axis=-1)
+        pull = self.stiffness.astype(block_mm.dtype) * np.diff(whole, axis=-1)
+        return pull[..., 1:] - pull[..., :-1]
 
 
 def bench_of(motion: Motion, rig: Rig) -> Bench:
@@ -96,7 +98,7 @@ def bench_of(motion: Motion, rig: Rig) -> Bench:
 def _per(numbers: tuple[float, ...], count: int, name: str) -> np.ndarray:
     if len(numbers) not in (1, count):
         raise InputError(
-            f"blocks.{name} has {len(numbers)} numbers, a chain of {count} blocks needs 1 or {count}"
+            f"blocks.{name} has {len(numbers)} numbers; {count} blocks need 1 or {count}"
         )
     return np.broadcast_to(np.array(numbers, float), count).copy()
 
@@ -124,7 +126,8 @@ def _rest_lengths(x: np.ndarray, rig: Rig) -> tuple[np.ndarray, np.ndarray]:
     """Distance of neighbouring points where each spring is at rest, and its error, (B+1,).
 
     Between blocks from rest_gap_mm and width_mm; the first, whose mark sits anywhere on the wall,
-    and all when these are not given, from the first frames: the chain starts unstretched.
+    and all when these are not given, from the first frames: the chain starts unstretched. In a
+    chain that is shaken from the first frame on, the known springs tell how far off that is.
     """
     first = np.diff(x[:5], axis=1)
     length = np.nanmedian(first, axis=0)
@@ -133,5 +136,8 @@ def _rest_lengths(x: np.ndarray, rig: Rig) -> tuple[np.ndarray, np.ndarray]:
     sigma = np.hypot(ZERO_MM, np.nanstd(first, axis=0))
     if rig.blocks.rest_gap_mm is not None and rig.blocks.width_mm is not None:
         length[1:] = rig.blocks.rest_gap_mm + rig.blocks.width_mm
+        off = float(np.sqrt(np.nanmean((first[0, 1:] - length[1:]) ** 2)))
+        if off < sigma[0] and np.isfinite(first[0, 0]):
+            length[0], sigma[0] = first[0, 0], np.hypot(ZERO_MM, off)
         sigma[1:] = ZERO_MM
     return length, sigma

@@ -17,16 +17,21 @@ from rulerlab.fit.bench import Bench, bench_of
 from rulerlab.fit.evidence import choose_law, compare_laws, laws_that_fit, residual_tests
 from rulerlab.fit.prior import (
     ASYMMETRY,
+    BIASED,
     ERROR,
     FRICTION,
     GRAVITY_MM_S2,
     LEAN,
     MEMORY,
     NOISE,
+    OF_BLOCK,
+    PLAIN,
     STATIC,
     STICKY,
+    UNLIKE,
     VISCOUS,
     Box,
+    Variety,
     draw,
     highest_hz,
     noise_share,
@@ -39,10 +44,12 @@ from rulerlab.records import FitResult, Motion, Parameter
 from rulerlab.rig import Rig
 
 FEWEST_FRAMES = 40
-SEARCH, FINAL, EXTRA = 640, 2048, 1536
+SEARCH, FINAL, EXTRA = 640, 2048, 1024  # trials
 ROUNDS = 7
 SETTLED = 0.5  # a box that shrinks by less than this needs no further round
 TRUST = 0.002  # p of the residuals below which no law fits
+ENOUGH = 100  # draws that make a quantile
+FOLDED = 0.96  # of half the frame rate: shaking up to there may in truth be faster
 Progress = Callable[[float], None]
 
 
@@ -88,8 +95,8 @@ def gather(
     for round_ in range(ROUNDS):
         tell(0.5 * round_ / (ROUNDS * more))
         values, numbers = _trials(bench, summary, box, SEARCH, rng)
-        narrower = box.around(learn(numbers.mean(axis=1), seen.mean(axis=0), values).posterior,
-                              prior)  # fmt: skip
+        found = learn(numbers.mean(axis=1), seen.mean(axis=0), values[:, :ASYMMETRY])
+        narrower = box.around(found.posterior, prior)
         settled = narrower.volume() > SETTLED * box.volume()
         box = narrower
         if settled:
@@ -100,7 +107,7 @@ def gather(
         parts.append(_trials(bench, summary, box, FINAL, rng))
     values, numbers = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     pooled = numbers.mean(axis=1)
-    learned = learn(pooled, seen.mean(axis=0), values)
+    learned = learn(pooled, seen.mean(axis=0), values[:, :ASYMMETRY])
     tests, chi2, freedom = residual_tests(
         pooled, learned.estimate, seen.mean(axis=0), learned.observed, summary.names)  # fmt: skip
     tell(1 - 0.5 / more)
@@ -109,21 +116,26 @@ def gather(
     return Evidence(bench, prior, learned, extra, tests, chi2, freedom)
 
 
-def _trials(bench, summary, box, count, rng, *, wide=False):
+def _trials(
+    bench: Bench, summary: Summary, box: Box, count: int, rng: np.random.Generator,
+    variety: Variety = PLAIN,
+) -> tuple[np.ndarray, np.ndarray]:
     """Parameters (S, P) and numbers (S, B, K) of trials."""
-    values, laws = draw(bench, box, count, rng, wide=wide)
+    values, laws = draw(bench, box, count, rng, variety)
     seen = simulate_trials(bench, laws, seed=int(rng.integers(2**31)))
     return values, summary(seen)
 
 
 def _extra(bench, summary, box, count, rng, seen) -> np.ndarray:
     """Draws of what is not in the pooled law: asymmetry, static friction, single blocks."""
-    values, numbers = _trials(bench, summary, box, count, rng, wide=True)
-    pooled, mine = numbers.mean(axis=1), seen.mean(axis=0)
-    columns = [learn(pooled, mine, values[:, [ASYMMETRY, STATIC]]).posterior]
+    mine = seen.mean(axis=0)
+    values, numbers = _trials(bench, summary, box, count, rng, BIASED)
+    columns = [learn(numbers.mean(axis=1), mine, values[:, [ASYMMETRY, STATIC]]).posterior]
+    values, numbers = _trials(bench, summary, box, count, rng, UNLIKE)
+    pooled = numbers.mean(axis=1)
     for block in range(bench.blocks):
         own = np.hstack([numbers[:, block], pooled])
-        friction = values[:, [STATIC + 1 + block]]
+        friction = values[:, [OF_BLOCK + block]]
         columns.append(learn(own, np.hstack([seen[block], mine]), friction).posterior)
     return np.hstack(columns)
 
@@ -136,6 +148,8 @@ def result_of(evidence: Evidence) -> FitResult:
     valid = evidence.tests["all"] > TRUST or law == "stribeck"
     columns, band = _quantities(evidence)
     parameters = {name: _parameter(*column) for name, column in columns.items()}
+    if any(not parameters[name].bound for name in left_out(law)):
+        law = "cannot tell"  # the simpler law has more evidence, yet the interval excludes 0
     static = parameters["static_over_kinetic"]
     if law != "stribeck" and static.bound in ("", "lower"):
         parameters["static_over_kinetic"] = _up_to(static)
@@ -149,6 +163,14 @@ def result_of(evidence: Evidence) -> FitResult:
         degrees_of_freedom=evidence.freedom, criterion=criterion, tests=evidence.tests,
         noise_band_hz=band,
     )  # fmt: skip
+
+
+def left_out(law: str) -> list[str]:
+    """The parameters that a law sets to 0."""
+    if law not in ("none", "viscous", "coulomb"):
+        return []
+    return [name for term, name in (("coulomb", "friction_force_N"),
+                                    ("viscous", "viscous_N_s_per_m")) if term != law]  # fmt: skip
 
 
 def _quantities(evidence: Evidence):
@@ -209,7 +231,10 @@ def _parameter(draws: np.ndarray, least: float, most: float, unit: str) -> Param
     if open_low and open_high:
         return Parameter(float("nan"), float("inf"), least, most, unit, "ridge")
     if open_low:
-        return Parameter(float("nan"), float("inf"), least, max(high, least), unit, "upper")
+        inside = draws[draws > least]
+        usual = np.quantile(inside, 0.95) if len(inside) > ENOUGH else least + 2 * np.std(draws)
+        high = min(max(high, float(usual)), most)
+        return Parameter(float("nan"), float("inf"), least, high, unit, "upper")
     if open_high:
         return Parameter(float("nan"), float("inf"), min(low, most), float("inf"), unit, "lower")
     return Parameter(middle, float(np.std(draws)), low, high, unit)
@@ -229,9 +254,15 @@ def _message(law, valid, criterion, parameters, evidence) -> str:
         said.append(f"no law explains the motion: its {worst[1]} is unlike that of any trial "
                     f"(p = {evidence.tests['all']:.2g})")  # fmt: skip
     elif law == "cannot tell":
-        said.append(f"the motion does not tell apart: {', '.join(laws_that_fit(criterion))}")
+        near = laws_that_fit(criterion)
+        said.append(f"the motion does not tell apart: {', '.join(near)}" if len(near) > 1 else
+                    f"{near[0]} has the most evidence, yet more than it can't be excluded")
     else:
         said.append(f"{law} explains the motion")
+    rail, resolved = evidence.bench.rail, highest_hz(evidence.bench)
+    if rail.shaken and rail.band_hz[1] > FOLDED * resolved:
+        said.append(f"the rail shakes up to {rail.band_hz[1]:.1f} Hz, where {2 * resolved:.0f} "
+                    "frames/s end to resolve it: film faster")  # fmt: skip
     noise = parameters["noise_force_N"]
     if noise.bound == "upper":
         said.append("noise is consistent with measurement errors alone: "

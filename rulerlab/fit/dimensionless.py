@@ -30,6 +30,7 @@ AXES = (
 )
 ALLOWED = 0.05  # wander that a chain of not quite equal blocks and springs may show
 FLOOR = 1e-4  # of the pull: accuracy of the integration, and of a motion without errors
+REST = 0.2  # of the pull's duration: how much of the rest before it is looked at
 FRAMES, ALL_FRAMES = 100, 600  # frames compared in the quick answer, and in the posterior
 PARTICLES, ALL_PARTICLES = 192, 1024
 MOVES, ALL_MOVES = 8.0, 20.0  # accepted steps of each particle at full likelihood
@@ -65,34 +66,58 @@ def prepare(motion: Motion, *, pull_section: bool = False, frames: int = FRAMES)
             f"the pulled end moves by {abs(pull.travel_mm):.2g} {motion.unit} with errors of "
             f"{noise:.2g}: that is no pull; film a longer one"
         )
-    before = x[pull.rest]
-    seen_before = np.isfinite(before)
-    count = np.maximum(seen_before.sum(0), 1)
-    rest = np.where(seen_before, before, 0).sum(0) / count
-    missing = ~seen_before.any(0)
-    if missing.any():
-        raise QualityError(f"point {int(missing.argmax())} is lost before the pull: its rest state "
-                           "is unknown; start filming earlier")  # fmt: skip
+    rest, unknown, stir = _at_rest(motion, pull)
     scale, duration = pull.travel_mm, pull.end_s - pull.onset_s
-    moved = (x - rest) / scale
-    error = variance / scale**2 * (1 + 1 / count)
-    first = max(0, pull.rest.stop - max(3, len(x) // 50))
+    error = variance / scale**2
+    first = int(np.searchsorted(motion.time_s, pull.onset_s - REST * duration))
+    first = max(0, min(first, pull.rest.stop - 3))
     keep = slice(first, None)
+    moved = ((x - rest) / scale)[keep]
     time = (motion.time_s[keep] - motion.time_s[first]) / duration
-    place = moved[keep, 1:-1].copy()
-    stride = max(1, len(place) // frames)
-    place[np.arange(len(place)) % stride != 0] = np.nan
+    place = moved[:, 1:-1].copy()
+    place[np.arange(len(place)) % max(1, len(place) // frames) != 0] = np.nan
     pattern = np.zeros((len(place), x.shape[1], 0))
     if motion.shared_mm is not None:
         shared = np.asarray(motion.shared_mm[:, :, 0, :], float)
         pattern = np.nan_to_num((shared - np.nanmean(shared[pull.rest], axis=0))[keep] / scale)
+    # a rest state that is not well known is an effect of its own point, else part of its errors
+    sigma = np.sqrt(np.nanmedian(variance, axis=0))
+    carried = unknown > np.maximum(sigma / 4, FLOOR * abs(scale))
+    own = np.diag(unknown / scale)[:, carried]
+    pattern = np.concatenate([pattern, np.broadcast_to(own, (len(place), *own.shape))], axis=2)
+    error = error + np.where(carried, 0.0, unknown / scale) ** 2
+    start = np.full(place.shape[1], (stir / scale) ** 2)
     seen = Seen(
-        time, _bridged(time, moved[keep, 0]), _bridged(time, moved[keep, -1]),
+        time, _bridged(time, moved[:, 0]), _bridged(time, moved[:, -1]),
         np.nan_to_num(error[keep, -1]), place,
         np.nan_to_num(error[keep, 1:-1], nan=1.0) + FLOOR**2, np.ascontiguousarray(pattern),
-        1 / relative_length(motion),
+        1 / relative_length(motion), start,
     )  # fmt: skip
     return Prepared(seen, pull, duration, rest)
+
+
+def _at_rest(motion: Motion, pull: Pull) -> tuple[np.ndarray, np.ndarray, float]:
+    """Mean positions before the pull (N,), what is not known of the state without tension there
+    (N,), and how far a chain that is stirred before the pull may be from that state.
+
+    What inner points scatter beyond their errors is stirring; the mean over it is no better than
+    one such distance, taken twice as a chain may drift meanwhile.
+    """
+    x = motion.joint_mm[pull.rest, :, 0]
+    seen = np.isfinite(x)
+    if not seen.any(0).all():
+        lost = int((~seen.any(0)).argmax())
+        raise QualityError(f"point {lost} is lost before the pull: its rest state is unknown; "
+                           "start filming earlier")  # fmt: skip
+    count = seen.sum(0)
+    rest = np.where(seen, x, 0).sum(0) / count
+    error = np.where(seen, motion.covariance_mm2[pull.rest, :, 0, 0], 0).sum(0) / count
+    scatter = np.where(seen, (x - rest) ** 2, 0).sum(0)[1:-1].sum()
+    free = max(int((count[1:-1] - 1).sum()), 1)
+    stir = 2 * math.sqrt(max(scatter / free - error[1:-1].mean(), 0.0))
+    unknown = np.sqrt(error / count)
+    unknown[1:-1] = np.hypot(unknown[1:-1], stir)
+    return rest, unknown, stir
 
 
 def relative_length(motion: Motion) -> np.ndarray:

@@ -54,7 +54,7 @@ def compare_laws(
 
 
 def choose_law(criterion: dict[str, float]) -> str:
-    """The law with the most evidence; "cannot tell" when the next one is as good.
+    """The law with the most evidence; "cannot tell" when it has a rival.
 
     Static friction above the kinetic one must be strongly wanted before it counts.
     """
@@ -65,9 +65,18 @@ def choose_law(criterion: dict[str, float]) -> str:
 
 
 def laws_that_fit(criterion: dict[str, float]) -> list[str]:
-    """The simple laws that are about as good as the best of them, best first."""
+    """The best of the simple laws, and those that can't be told from it.
+
+    A law that only adds terms to the best one is no rival: its terms are bounded instead.
+    """
     plain = sorted((value, law) for law, value in criterion.items() if law != "stribeck")
-    return [law for value, law in plain if value <= TELL]
+    best = plain[0][1]
+    return [law for value, law in plain
+            if law == best or value <= TELL and not _terms(best) < _terms(law)]
+
+
+def _terms(law: str) -> set[str]:
+    return set(law.split("+")) - {"none"}
 
 
 def _residual(numbers: np.ndarray, estimate: np.ndarray, told: np.ndarray, mine: np.ndarray):

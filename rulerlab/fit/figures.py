@@ -27,7 +27,8 @@ def of_blocks(result: FitResult, evidence: Evidence) -> list[Drawing]:
     trials = posterior_trials(evidence)
     bench = evidence.bench
     return [
-        ("force", lambda figure: plot_force(result, figure.subplots(), bench=bench), 7.0, 4.0),
+        ("force", lambda figure: plot_force(
+            result, figure.subplots(), bench=bench, trials=trials), 7.0, 4.0),
         ("extensions", lambda figure: plot_measured_and_simulated(
             bench, figure.subplots(), trials=trials), 7.0, 4.0),
         ("residuals", lambda figure: plot_residual_spectrum(
@@ -63,25 +64,44 @@ def _balance(summary: Summary, block_mm: np.ndarray) -> tuple[np.ndarray, np.nda
     return -NEWTON * net[:, used], speed[:, used]
 
 
-def plot_force(result: FitResult, ax: Axes, *, bench: Bench) -> None:
-    """What holds every block back (springs minus inertia) against its velocity, and the law."""
-    force, speed = (part[0] for part in _balance(Summary(bench), bench.block_mm[None]))
-    ax.plot(speed, force, ".", ms=2.5, color=MUTED, alpha=0.6, label="measured, per frame and block")
-    reach = float(np.quantile(np.abs(speed), 0.995)) or 1.0
+def plot_force(result: FitResult, ax: Axes, *, bench: Bench, trials: np.ndarray) -> None:
+    """What holds every block back (springs minus inertia) against its velocity, and the law.
+
+    Frames average over stops and noise; means of the trials, seen through the same frames, show
+    what the law looks like then.
+    """
+    summary = Summary(bench)
+    force, speed = _balance(summary, bench.block_mm[None])
+    reach = float(np.quantile(np.abs(speed), 0.99)) or 1.0
+    edges = np.linspace(-reach, reach, 22)
+    middle = (edges[1:] + edges[:-1]) / 2
+    ax.plot(speed[0], force[0], ".", ms=2, color=MUTED, alpha=0.4, label="measured, each frame")
+    run = np.array([_binned(*pair, edges) for pair in zip(*_balance(summary, trials), strict=True)])
+    low, high = np.nanquantile(run, [0.025, 0.975], axis=0)
+    ax.fill_between(middle, low, high, color=ACCENT, alpha=0.25, lw=0,
+                    label="mean of simulated frames, 95 % of the runs")
+    ax.plot(middle, _binned(force[0], speed[0], edges), "o", ms=4, color=INK,
+            label="mean of measured frames")
     line = np.linspace(-reach, reach, 401)
-    samples = _column(result, "friction_force_N"), _column(result, "viscous_N_s_per_m")
-    dry, viscous = (np.maximum(column, 0) for column in samples)
-    laws = dry[:, None] * np.sign(line) + viscous[:, None] * line * 1e-3
-    low, middle, high = np.quantile(laws[::4], [0.025, 0.5, 0.975], axis=0)
-    ax.fill_between(line, low, high, color=ACCENT, alpha=0.25, lw=0)
-    ax.plot(line, middle, color=ACCENT, lw=1.8, label="friction and damping, 95 % band")
-    ax.set_xlim(-reach, reach)
-    spread = 1.1 * float(np.quantile(np.abs(force), 0.995))
-    ax.set_ylim(-spread, spread)
+    dry, viscous = (max(float(np.median(_column(result, name))), 0.0)
+                    for name in ("friction_force_N", "viscous_N_s_per_m"))  # fmt: skip
+    ax.plot(line, dry * np.sign(line) + viscous * line * 1e-3, color=ACCENT, lw=1.8,
+            label="law at each moment")
+    spread = 1.3 * float(np.quantile(np.abs(force), 0.98))
+    ax.set(xlim=(-reach, reach), ylim=(-spread, spread))
     ax.axhline(0, color=INK, lw=0.6)
-    ax.legend(loc="upper left")
+    ax.legend(loc="upper left", fontsize=8)
     ax.set(xlabel="velocity against the rail (mm/s)", ylabel="force holding the block back (N)",
-           title="Averages over two frames: the cloud is the law, blurred by noise and by stops")
+           title="Friction and damping: force against velocity")
+
+
+def _binned(force: np.ndarray, speed: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Mean force of the frames in each range of velocities; NaN where there are few."""
+    place = np.digitize(speed, edges) - 1
+    inside = (place >= 0) & (place < len(edges) - 1)
+    count = np.bincount(place[inside], minlength=len(edges) - 1)
+    total = np.bincount(place[inside], force[inside], minlength=len(edges) - 1)
+    return np.where(count >= 3, total / np.maximum(count, 1), np.nan)
 
 
 def plot_measured_and_simulated(bench: Bench, ax: Axes, *, trials: np.ndarray) -> None:
@@ -159,11 +179,17 @@ def plot_corner(result: FitResult, figure: Figure, *, names: tuple[str, ...]) ->
             else:
                 ax.plot(x, _column(result, below), ".", ms=1.5, color=MUTED, alpha=0.5)
             if row == len(names) - 1:
-                ax.set_xlabel(left, fontsize=8)
+                ax.set_xlabel(_axis_name(result, left), fontsize=8)
             if column == 0 and row > 0:
-                ax.set_ylabel(below, fontsize=8)
+                ax.set_ylabel(_axis_name(result, below), fontsize=8)
             ax.tick_params(labelsize=7)
     figure.suptitle("Posterior: each parameter, and each pair")
+
+
+def _axis_name(result: FitResult, name: str) -> str:
+    unit = result[name].unit
+    words = name.split("_N")[0].replace("_", " ")
+    return words if unit == "1" else f"{words} ({unit})"
 
 
 def plot_swings(swings: Swings, ax: Axes) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from rulerlab.errors import InputError
-from rulerlab.records import LOST, STATUSES, Motion
+from rulerlab.records import DETECTED, LOST, STATUSES, Motion
 from rulerlab.store import read_run
 from rulerlab.store.tables import Table, count_columns, read_table, rising_time
 
 EDITED_MM = 2e-3  # tables hold micrometres: what differs by more was changed by hand
-QUIET = 0.1  # the quietest share of a table shows its measurement errors
+QUIET = 0.25  # the quietest share of a table shows its measurement errors
 LEAST_MM = 1e-3
 
 
@@ -59,16 +59,16 @@ def _of_positions(table: Table) -> Motion:
         )
     joint = np.zeros((len(time_s), points, 2))
     sigma = np.full(joint.shape, np.nan)
-    status = None
+    told = any(f"p{k}_status" in table.cells for k in range(points))
+    status = np.full(joint.shape[:2], DETECTED, dtype="<U9") if told else None
     for k in range(points):
         for i, axis in enumerate("xy"):
             if f"p{k}_{axis}_mm" in table.cells:
                 joint[:, k, i] = table.numbers(f"p{k}_{axis}_mm")
             if f"p{k}_sigma_{axis}_mm" in table.cells:
                 sigma[:, k, i] = table.numbers(f"p{k}_sigma_{axis}_mm")
-        if f"p{k}_status" in table.cells:
+        if status is not None and f"p{k}_status" in table.cells:
             words = np.array([word.strip().lower() for word in table.words(f"p{k}_status")])
-            status = np.full(joint.shape[:2], STATUSES[0], dtype="<U9") if status is None else status
             status[:, k] = np.where(np.isin(words, STATUSES), words, LOST)
             joint[status[:, k] == LOST, k] = np.nan
     return _with_errors(time_s, joint, sigma, status)
@@ -105,7 +105,7 @@ def error_of(x_mm: np.ndarray) -> float:
     Third differences of neighbouring frames have the variance 20 sigma^2.
     """
     jitter = np.abs(np.diff(x_mm, n=3, axis=0)) / np.sqrt(20)
-    parts = np.array_split(jitter, max(1, len(jitter) // 12))
+    parts = np.array_split(jitter, max(1, len(jitter) // 40))
     level = np.array([np.nanmean(part, axis=0) for part in parts if np.isfinite(part).any(axis=0)
                       .all()]) * np.sqrt(np.pi / 2)  # fmt: skip
     level = level[level > 0]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import least_squares
 from scipy.signal import lombscargle
-from scipy.stats import chi2 as chi2_law
+from scipy.stats import f as ratio_law
 from scipy.stats import norm
 
 from rulerlab.errors import QualityError
@@ -24,6 +24,7 @@ FEWEST_SWINGS = 4
 FROZEN = 3  # equal positions in a row at the beginning: nothing was tracked yet
 STRANGE = 4.7  # Tukey's biweight: robust sigmas beyond which a position counts nothing
 TRUST = 0.002
+SCATTER_FREEDOM = 0.3  # degrees of freedom per swing of a median of second differences
 LAWS = {  # which of viscous, Coulomb, drag take part
     "none": (), "viscous": (0,), "coulomb": (1,), "coulomb+viscous": (0, 1), "drag": (2,),
     "viscous+drag": (0, 2),
@@ -50,7 +51,12 @@ def fit_oscillator(motion: Motion) -> tuple[FitResult, Swings]:
     """
     time_s, x = _coordinate(motion)
     frequency = _frequency(time_s, x)
-    middle, amplitude, phase, strangers = _swings(time_s, x, frequency)
+    fading = np.polynomial.Polynomial([0.0])
+    for _ in range(3):  # with windows of just one period and the fading known phases are unbiased
+        middle, amplitude, phase, strangers = _swings(time_s, x, frequency, fading)
+        frequency = float(np.polyfit(middle - middle.mean(), phase, 1)[0]) / (2 * np.pi)
+        fading = np.polynomial.Polynomial.fit(middle, np.log(np.maximum(amplitude, 1e-12)), 2,
+                                              w=amplitude)  # fmt: skip
     sigma = _scatter(amplitude)
     fits = {law: _fade(middle, amplitude, sigma, terms) for law, terms in LAWS.items()}
     criterion = {law: fit[2] + len(fit[0]) * np.log(len(middle)) for law, fit in fits.items()}
@@ -64,7 +70,9 @@ def fit_oscillator(motion: Motion) -> tuple[FitResult, Swings]:
     freedom = max(len(middle) - len(values), 1)
     envelope = _envelope(values, LAWS[near[0]], middle - middle[0])
     rest = (amplitude - envelope) / sigma
-    tests = {"dispersion": float(chi2_law.sf(chi2, freedom)), "whiteness": _whiteness(rest)}
+    known = SCATTER_FREEDOM * len(middle)  # how well the scatter itself is known
+    tests = {"dispersion": float(ratio_law.sf(chi2 / freedom, freedom, known)),
+             "whiteness": _whiteness(rest)}  # fmt: skip
     valid = tests["dispersion"] > TRUST
     swings = Swings(middle, amplitude, sigma, phase, near[0], envelope, motion.unit)
     return FitResult(
@@ -99,8 +107,11 @@ def _frequency(time_s: np.ndarray, x: np.ndarray) -> float:
     return float(trial[np.argmax(lombscargle(time_s, x, 2 * np.pi * trial))])
 
 
-def _swings(time_s, x, frequency):
-    """Middle, amplitude and phase of every swing, and how many positions were strange."""
+def _swings(time_s, x, frequency, fading):
+    """Middle, amplitude and phase of every swing, and how many positions were strange.
+
+    `fading` is the logarithm of the amplitude against time, as far as it is known.
+    """
     count = int((time_s[-1] - time_s[0]) * frequency)
     if count < FEWEST_SWINGS:
         raise QualityError(
@@ -115,7 +126,9 @@ def _swings(time_s, x, frequency):
             continue
         middle = begin + 0.5 / frequency
         turn = 2 * np.pi * frequency * (time_s[part] - middle)
-        design = np.column_stack([np.ones_like(turn), turn, np.cos(turn), np.sin(turn)])
+        level = np.exp(fading(time_s[part]) - fading(middle))
+        design = np.column_stack([np.ones_like(turn), turn, level * np.cos(turn),
+                                  level * np.sin(turn)])  # fmt: skip
         weights, strange = _robust(design, x[part])
         strangers += strange
         phase = np.arctan2(-weights[3], weights[2]) + 2 * np.pi * frequency * (middle - time_s[0])

@@ -89,8 +89,8 @@ def rail_of(time_s: np.ndarray, held_mm: np.ndarray, sigma_mm: float) -> Rail:
     factor = np.linalg.cholesky(np.linalg.inv(information))
     mean = factor @ (factor.T @ (scaled.T @ (x / noise)))
     share = np.cumsum(acceleration) / acceleration.sum()
-    band = tuple(float(np.interp(level, share, frequency)) for level in (0.025, 0.975))
-    return Rail(used, prior * mean, prior[:, None] * factor, band, seconds)
+    low, high = (float(np.interp(level, share, frequency)) for level in (0.025, 0.975))
+    return Rail(used, prior * mean, prior[:, None] * factor, (low, high), seconds)
 
 
 def hand_path(

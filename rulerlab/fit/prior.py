@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from rulerlab.fit.bench import Bench
 from rulerlab.fit.trial import TOGETHER, Laws
 
 FRICTION, VISCOUS, NOISE, MEMORY, ERROR = range(5)
-ASYMMETRY, STATIC = 5, 6
+ASYMMETRY, STATIC, OF_BLOCK = 5, 6, 7  # columns after those of the box
 GRAVITY_MM_S2 = 9810.0
 COEFFICIENT = 1.2  # largest friction over weight
 DAMPING_RATIO = 1.0  # largest viscous damping over the critical one of a block between springs
@@ -19,7 +20,17 @@ MEMORY_S = (0.002, 0.06)
 ERROR_SCALE = (0.2, 2.5)
 LEAN = 0.6  # largest (right - left) / (right + left) of the friction
 STICKY = 2.5  # largest static over kinetic friction
-ALIKE, UNLIKE = 0.12, 0.4  # by how much single blocks may differ from their mean
+
+
+class Variety(NamedTuple):
+    """What the pooled law leaves open: by how much trials depart from it."""
+
+    blocks: float  # largest departure of a single block's friction from the mean
+    lean: float  # largest asymmetry
+    sticky: float  # largest static over kinetic friction
+
+
+PLAIN, UNLIKE, BIASED = Variety(0.12, 0, 1), Variety(0.4, 0, 1), Variety(0.12, LEAN, STICKY)
 
 
 def noise_share(memory_s: np.ndarray, highest_hz: float) -> np.ndarray:
@@ -71,33 +82,32 @@ def highest_hz(bench: Bench) -> float:
 
 
 def draw(
-    bench: Bench, box: Box, trials: int, rng: np.random.Generator, *, wide: bool = False
+    bench: Bench, box: Box, trials: int, rng: np.random.Generator, variety: Variety = PLAIN
 ) -> tuple[np.ndarray, Laws]:
-    """Parameters of trials and what they mean for the chain.
+    """Parameters of trials (S, 7 + B) and what they mean for the chain.
 
-    (S, 5): those of the box, the friction being the mean of the blocks. `wide`: (S, 7 + B) with
-    asymmetry, static over kinetic friction, and the friction of each block, which then differ.
+    Columns: those of the box, the friction being the mean of the blocks, then asymmetry, static
+    over kinetic friction, and the friction of each block.
     """
     groups = -(-trials // TOGETHER)
     values = box.low + (box.high - box.low) * rng.random((trials, len(box.low)))
     memory = box.low[MEMORY] + (box.high - box.low)[MEMORY] * rng.random(groups)
     values[:, MEMORY] = np.repeat(memory, TOGETHER)[:trials]
-    scatter = 1 + (UNLIKE if wide else ALIKE) * rng.uniform(-1, 1, (trials, bench.blocks))
-    friction = values[:, FRICTION, None] * scatter
+    departure = variety.blocks * rng.uniform(-1, 1, (trials, bench.blocks))
+    friction = values[:, FRICTION, None] * (1 + departure)
     values[:, FRICTION] = friction.mean(axis=1)
-    lean = rng.uniform(-LEAN, LEAN, trials) if wide else np.zeros(trials)
-    static = rng.uniform(1, STICKY, groups) if wide else np.ones(groups)
+    lean = variety.lean * rng.uniform(-1, 1, trials)
+    static = 1 + (variety.sticky - 1) * rng.random(groups)
     laws = laws_of(bench, values, friction, lean=lean, static=static)
-    if wide:
-        values = np.column_stack([values, lean, np.repeat(static, TOGETHER)[:trials], friction])
-    return values, laws
+    each = np.repeat(static, TOGETHER)[:trials]
+    return np.column_stack([values, lean, each, friction]), laws
 
 
 def laws_of(
     bench: Bench, values: np.ndarray, friction: np.ndarray, *, lean: np.ndarray | float = 0.0,
     static: np.ndarray | float = 1.0,
 ) -> Laws:
-    """What the chain needs to know: `values` (S, 5) of a Box, the friction of each block (S, B).
+    """What the chain needs to know: `values` of a Box (S, 5 or more), friction per block (S, B).
 
     The memory of the noise is that of the first trial of each group.
     """

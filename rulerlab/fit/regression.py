@@ -46,15 +46,18 @@ def _design(numbers: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.n
 def _ridge(design: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weights (K, P) and intercept by ridge regression, its strength by cross-validation (GCV)."""
     middle, centre = design.mean(axis=0), target.mean(axis=0)
-    left, size, right = np.linalg.svd(design - middle, full_matrices=False)
-    seen = left.T @ (target - centre)
+    moved, wanted = design - middle, target - centre
+    power, axes = np.linalg.eigh(moved.T @ moved)
+    power = np.maximum(power, 1e-9 * power[-1])
+    along = axes.T @ (moved.T @ wanted)
     best, weights = np.full(target.shape[1], np.inf), np.zeros((design.shape[1], target.shape[1]))
     for ridge in RIDGES * len(design):
-        keep = size**2 / (size**2 + ridge)
-        misfit = ((target - centre - left @ (keep[:, None] * seen)) ** 2).mean(axis=0)
+        keep = power / (power + ridge)
+        told = (along**2 / power[:, None] * (keep * (2 - keep))[:, None]).sum(axis=0)
+        misfit = ((wanted**2).sum(axis=0) - told) / len(design)
         cost = misfit / (1 - (keep.sum() + 1) / len(design)) ** 2
         better = cost < best
-        weights[:, better] = (right.T @ ((size / (size**2 + ridge))[:, None] * seen))[:, better]
+        weights[:, better] = (axes @ (along / (power + ridge)[:, None]))[:, better]
         best = np.minimum(best, cost)
     return weights, centre - middle @ weights
 

@@ -37,7 +37,8 @@ class Summary:
     def __init__(self, bench: Bench):
         self.bench = bench
         self.lags = lags_of(bench)
-        self.rail_mm = bench.rail_mm()
+        self.rail_mm = bench.rail_mm().astype(np.float32)
+        self.mass_kg = bench.mass_kg.astype(np.float32)
         self.scale, self.used = {}, {}
         for lag in self.lags:
             self.used[lag] = self._usable(lag)
@@ -75,13 +76,14 @@ class Summary:
     def _balance(self, block_mm: np.ndarray, lag: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         bench, (force, speed) = self.bench, self.scale[lag]
         early, now, late = (slice(None, -2 * lag), slice(lag, -lag), slice(2 * lag, None))
-        step = ((bench.time_s[late] - bench.time_s[early]) / 2)[:, None]
+        step = ((bench.time_s[late] - bench.time_s[early]) / 2)[:, None].astype(np.float32)
+        block_mm = np.asarray(block_mm, np.float32)
         spring = bench.spring_force(block_mm)
         spring = (spring[:, late] + 10 * spring[:, now] + spring[:, early]) / 12
         rail = (self.rail_mm[late] - 2 * self.rail_mm[now] + self.rail_mm[early])[:, None]
         bend = (block_mm[:, late] - 2 * block_mm[:, now] + block_mm[:, early] + rail) / step**2
         velocity = (block_mm[:, late] - block_mm[:, early]) / (2 * step * speed)
-        net = (bench.mass_kg * bend - spring) / force
+        net = (self.mass_kg * bend - spring) / force
         used = self.used[lag]
         return tuple(
             np.ascontiguousarray(np.moveaxis(part, 1, 2), np.float32) * used

@@ -50,12 +50,11 @@ def together(results: list[FitResult]) -> FitResult:
 
 
 def _band(results: list[FitResult]) -> tuple[float, float] | None:
-    """The band of the noise, when it is the same in all runs (to a tenth)."""
-    bands = [result.noise_band_hz for result in results]
-    if any(band is None for band in bands):
+    """The mean band of the noise."""
+    bands = [result.noise_band_hz for result in results if result.noise_band_hz is not None]
+    if len(bands) < len(results):
         return None
-    low, high = (sum(band[k] for band in bands) / len(bands) for k in (0, 1))
-    return low, high
+    return (sum(band[0] for band in bands) / len(bands), sum(b[1] for b in bands) / len(bands))
 
 
 def _mean(values: list[Parameter]) -> tuple[Parameter, float | None]:

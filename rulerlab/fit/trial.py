@@ -20,6 +20,8 @@ from rulerlab.fit.bench import Bench
 from rulerlab.fit.paths import hand_path
 
 STEP_S = 1.0e-3
+STUCK_SHARE = 0.5  # most of the variance of an error that depends on the place of the mark
+STUCK_MM = (0.2, 2.0)  # over which it changes
 TOGETHER = 16  # trials that share one hand, one rail and one memory of the noise
 
 
@@ -96,10 +98,26 @@ def _tile(clock, laws, part, number, seed) -> np.ndarray:
         x = tile.x[width : (bench.blocks + 1) * width] + (moment - step * dt) * tile.v[
             : bench.blocks * width]  # fmt: skip
         seen[:, frame] = x.reshape(bench.blocks, width).T
-    error = bench.sigma_mm.astype(np.float32) * rng.standard_normal(seen.shape, np.float32)
-    seen += laws.error_scale[part, None, None].astype(np.float32) * error
+    sigma = laws.error_scale[part, None, None] * bench.sigma_mm
+    seen += sigma.astype(np.float32) * _errors(seen, rng)
     seen += (misjudged[:, None] + offset[:-1]).astype(np.float32)
     return seen
+
+
+def _errors(seen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Errors of unit variance: anew in every frame, and bound to the place of the mark.
+
+    A mark is drawn to the pixels or to what compression made of it: it errs alike wherever it
+    rests, and otherwise a part of a millimetre further on. How much of the variance that makes
+    is unknown, up to STUCK_SHARE.
+    """
+    trials, _, blocks = seen.shape
+    share = STUCK_SHARE * rng.random((trials, 1, 1), np.float32)
+    wave = 2 * np.pi / np.exp(rng.uniform(*np.log(STUCK_MM), (trials, 1, blocks)))
+    phase = 2 * np.pi * rng.random((trials, 1, blocks))
+    stuck = np.sin(wave.astype(np.float32) * seen + phase.astype(np.float32))
+    fresh = rng.standard_normal(seen.shape, np.float32)
+    return np.sqrt(1 - share) * fresh + np.sqrt(2 * share) * stuck
 
 
 def _chain(bench, laws, part, number, dt, seed):

@@ -61,7 +61,8 @@ class Batches:
                              "batches, or a pair (features, labels)")
         self._loader = _in_order(loader)
         self._samples = samples
-        weight = next(model.parameters(), torch.zeros(()))
+        floating = (weight for weight in model.parameters() if weight.is_floating_point())
+        weight = next(floating, torch.zeros(()))
         self._device, self._precision = weight.device, weight.dtype
 
     def __iter__(self) -> Iterator[Batch]:

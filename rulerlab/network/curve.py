@@ -48,7 +48,7 @@ class Measured:
     names: tuple[str, ...]  # of the points, (L+1,)
     widths: tuple[int, ...]  # features at each point
     curves: dict[str, LoadCurve]
-    samples: int
+    samples: int  # rows of features: samples, or tokens
     classes: int
 
 
@@ -97,10 +97,11 @@ def measure_layers(model: nn.Module, loader: Any, how: How) -> Measured:
         for some in _groups(widths, classes, how):
             ledger.rewind()
             points += _measure([taps[i] for i in some], model, batches, ledger, how)
-    group = ledger.sample if how.errors else None
-    curves = {measure: _curve(points, measure, group) for measure in how.measures}
-    return Measured(tuple(tap.name for tap in taps), tuple(widths), curves,
-                    len(ledger.sample), len(ledger.number))  # fmt: skip
+    rows = ledger.sample
+    curves = {measure: _curve(points, measure, rows if how.errors else None)
+              for measure in how.measures}  # fmt: skip
+    return Measured(tuple(tap.name for tap in taps), tuple(widths), curves, len(rows),
+                    len(ledger.number))  # fmt: skip
 
 
 def _widths(model: nn.Module, taps: list[Tap], probe: Batch, how: How) -> list[int]:
@@ -135,9 +136,15 @@ class _Ledger:
 
     def __init__(self):
         self.number: dict[int, int] = {}  # of each label
-        self.sample = np.zeros(0, int)  # (n,) to which sample a row of features belongs
+        self.samples = 0
+        self._sample: list[np.ndarray] = []  # to which sample a row of features belongs
         self._labels: list[np.ndarray] = []
         self._batch = 0
+
+    @property
+    def sample(self) -> np.ndarray:
+        """Number of the sample to which each row of features belongs, (n,)."""
+        return np.concatenate(self._sample)
 
     def rewind(self) -> None:
         self._batch = 0
@@ -146,8 +153,8 @@ class _Ledger:
         """Class number of each row of the next batch."""
         if self._batch == len(self._labels):
             self._labels.append(labels)
-            begin = self.sample[-1] + 1 if len(self.sample) else 0
-            self.sample = np.concatenate([self.sample, begin + sample])
+            self._sample.append(self.samples + sample)
+            self.samples += int(sample[-1]) + 1
         elif not np.array_equal(self._labels[self._batch], labels):
             raise InputError("the loader gives its samples in another order each time; switch "
                              "shuffling off (shuffle=False)")

@@ -55,7 +55,7 @@ class Diagnosis:
     """A network's load curve, judged."""
 
     measured: Measured
-    roles: tuple[str, ...]  # of each layer, (L,)
+    roles: tuple[str | None, ...]  # of each layer, (L,); None: there is no load to share
     law: EqualSeparation
     accuracy: float  # per cent, on the samples that were measured; NaN if it gives no logits
     batch_norm: bool
@@ -81,12 +81,13 @@ class Diagnosis:
                 "load": curve.loads[layer], "load_sigma": load_sigma[layer],
                 "share": share, "share_sigma": error, "role": self.roles[layer],
             }  # fmt: skip
+        shape = shape_numbers(curve) if has_load(curve) else {"c": curve.c, "v": curve.v}
         law = {"r": self.law.r, "r_sigma": self.law.r_sigma, "rho": self.law.rho,
                "rho_sigma": self.law.rho_sigma, "conditions": self.law_conditions}  # fmt: skip
         return {
             "samples": self.measured.samples, "classes": self.measured.classes,
             "accuracy_percent": self.accuracy, "layers": points, "law": law,
-            **shape_numbers(curve), "regime": self.regime, "advice": self.advice, "limits": LIMITS,
+            **shape, "regime": self.regime, "advice": self.advice, "limits": LIMITS,
         }  # fmt: skip
 
     @property
@@ -97,22 +98,36 @@ class Diagnosis:
                 f"training to the end; here: BatchNorm {norm}, accuracy {self.accuracy:.1f} %")
 
 
+def has_load(curve: LoadCurve) -> bool:
+    """Whether the layers separate the classes at all, by more than two standard errors."""
+    ends = np.zeros(len(curve.remaining))
+    ends[[0, -1]] = 1, -1
+    return curve.total > 2 * float(np.sqrt(ends @ curve.covariance @ ends))
+
+
 def shares(curve: LoadCurve) -> tuple[np.ndarray, np.ndarray]:
-    """Load of each layer in fair shares (1: even) and its standard deviation, to first order."""
+    """Load of each layer in fair shares (1: even) and its standard deviation, to first order.
+
+    NaN where there is no load to share.
+    """
     layers = len(curve.loads)
+    if not has_load(curve):
+        return np.full(layers, np.nan), np.full(layers, np.nan)
     share = curve.loads * layers / curve.total
     slope = (np.eye(layers) * layers - share[:, None]) / curve.total
     return share, np.sqrt(np.diagonal(slope @ curve.load_covariance @ slope.T))
 
 
-def roles(curve: LoadCurve) -> tuple[str, ...]:
+def roles(curve: LoadCurve) -> tuple[str | None, ...]:
     """Overloaded, idle or fair: which layers carry surely more than 1.5, less than 0.5 fair shares.
 
     Surely: by so many standard deviations that chance alone calls any layer so in 5 % of cases.
     """
     layers = len(curve.loads)
+    if not has_load(curve):
+        return (None,) * layers
     limit = NormalDist().inv_cdf(1 - CHANCE / (2 * layers))
-    found = []
+    found: list[str | None] = []
     for layer, load in enumerate(curve.loads):
         role = FAIR
         for name, share, sign in ((OVERLOADED, MUCH, 1), (IDLE, LITTLE, -1)):
@@ -135,9 +150,7 @@ def equal_separation(curve: LoadCurve) -> EqualSeparation:
 
 def _regime(curve: LoadCurve) -> tuple[str | None, str]:
     """The regime, where it is sure enough, and the advice."""
-    ends = np.zeros(len(curve.remaining))
-    ends[[0, -1]] = 1, -1
-    if curve.total <= 2 * np.sqrt(ends @ curve.covariance @ ends):
+    if not has_load(curve):
         return None, ADVICE["no load"]
     probability = curve.regime_probability()
     likely = max(probability, key=lambda name: probability[name])

@@ -29,8 +29,12 @@ def plot_stress_map(found: Diagnosis, ax: Axes) -> None:
 
     share, sigma = shares(found.curve)
     layers = np.arange(len(share))
+    if not np.isfinite(share).all():
+        ax.text(0.5, 0.5, "no load to share", ha="center", transform=ax.transAxes, color=INK)
+        ax.set_axis_off()
+        return
     ax.axvspan(LITTLE, MUCH, color="#eeeeee", zorder=0)
-    ax.barh(layers, share, xerr=sigma, color=[ROLE_COLOURS[role] for role in found.roles],
+    ax.barh(layers, share, xerr=sigma, color=[ROLE_COLOURS[role or "fair"] for role in found.roles],
             ecolor=INK, capsize=2, height=0.75)  # fmt: skip
     ax.axvline(1, color=MUTED, ls="--", lw=1.2)
     ax.axvline(0, color=INK, lw=0.8)

@@ -32,7 +32,7 @@ def read_samples(
     if path.suffix == ".npz":
         features, labels = _from_npz(path, whole=wanted.integers)
     elif path.is_dir():
-        features, labels = _from_folder(path, shape)
+        features, labels = _from_folder(path, shape, samples)
     else:
         data = read_data(text)
         features, labels = data.features, data.labels
@@ -52,13 +52,15 @@ def read_samples(
     return features, labels
 
 
-def _from_folder(folder: Path, shape: tuple[int, ...] | None) -> tuple[np.ndarray, np.ndarray]:
+def _from_folder(
+    folder: Path, shape: tuple[int, ...] | None, samples: int | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Pictures at the size that the network takes: 10 x 10 as in the paper, if it does not tell."""
     side = 10
     if shape is not None:
         channels = shape[0] if len(shape) == 3 else 1
         side = math.isqrt(math.prod(shape) // channels)
-    data = idx_folder(folder, side=side)
+    data = idx_folder(folder, side=side, **({"samples": samples} if samples else {}))
     return data.features, data.labels
 
 

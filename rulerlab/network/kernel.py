@@ -331,7 +331,7 @@ def backward(net, law, samples, step):
         for first in range(0, samples, law.block):
             last = min(first + law.block, samples)
             before = slopes_before(net, law, layer, first, last)
-            signal = signal_of(net, law, layer, first, last, step, False)
+            signal = signal_of(net, law, layer, first, last, step, step < 0)
             target = slope if first == 0 else net.part[1]
             np.dot(before.T, signal, table(target, 0, units, fan))
             if first > 0:

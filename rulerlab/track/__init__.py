@@ -1,4 +1,4 @@
-"""A recording of a marked rig, turned into the tracks of its points with calibrated errors."""
+"""A recording of a rig, turned into the tracks of its points with calibrated errors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Tracked:
     view: View | None  # None: no reference, all is in pixels
     height_mm: np.ndarray  # (N,) of the marks above the board
     kind: str  # "ruler" or "blocks"
-    marks: str  # "dots" or "tags"
+    marks: str  # "dots", "tags" or "none"
     notes: list[str]  # what was assumed, in the words of rig.toml
     warnings: list[str]
     health: dict[str, Any]
@@ -50,10 +50,6 @@ def track(recording: Recording, rig: Rig, *, progress: Progress | None = None) -
     QualityError when the marks form no chain.
     """
     began = time.perf_counter()
-    if rig.marks.kind == "none":
-        raise InputError(
-            "bare sticks (marks.kind = 'none') can't be tracked yet: put dots or tags on the rig"
-        )
     camera, doubts = camera_of(recording, rig)
     measured = measure(recording, rig, progress)
     if len(measured.time_s) < 2:
@@ -194,6 +190,8 @@ def _finish(measured, followed, view, height, rig, health) -> tuple[Tracks, floa
             slope = _jacobian(np.where(np.isfinite(back), back, 0.0), part, height)
             inverse = np.linalg.inv(slope[gone])
             covariance[some][gone] = inverse @ extra[some][gone] @ np.swapaxes(inverse, -1, -2)
+    if followed.guessed is not None:
+        missing |= followed.guessed
     status = np.where(missing, PREDICTED, DETECTED)
     size = np.median(np.linalg.norm(np.diff(position, axis=1), axis=-1))
     sigma = np.sqrt(np.maximum(covariance[..., 0, 0], covariance[..., 1, 1]))

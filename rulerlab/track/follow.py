@@ -13,6 +13,7 @@ from rulerlab.track.measure import Measured
 from rulerlab.track.order import is_straight, order_along, order_ruler, rail_direction
 from rulerlab.track.register import BLOCK, View
 from rulerlab.track.sections import joints_from_tags
+from rulerlab.track.sticks.follow import StickFollower
 
 CLEAR_COST = 5.0  # of an order that leaves no doubt
 ODD_SIZE = 0.12  # share by which the radius of a dot may differ from what it usually is
@@ -29,12 +30,15 @@ class Followed:
     sharp: np.ndarray  # (T, N)
     notes: list[str]
     calibrated: bool = False  # the covariances are those of true errors already
+    guessed: np.ndarray | None = None  # (T, N) bool: known from the rest of the chain only
 
 
 def follow(measured: Measured, rig: Rig, view: View | None) -> Followed:
     """The chain through the whole clip. Raises InputError or QualityError when there is none."""
     if measured.marks == "tags":
         return _follow_tags(measured, rig, view)
+    if measured.sticks is not None:
+        return _follow_sticks(measured.sticks, rig)
     plane = _plane(measured, view)
     colours = [spots[:, 5].astype(int) for spots in measured.spots]
     counts = np.array([len(spots) for spots in measured.spots])
@@ -61,6 +65,23 @@ def follow(measured: Measured, rig: Rig, view: View | None) -> Followed:
     if rig.pull is None:
         followed = _held_end_first(followed)
     return followed
+
+
+def _follow_sticks(sticks: StickFollower, rig: Rig) -> Followed:
+    """Bare sticks: the joints of the chain that was followed from frame to frame."""
+    chains = sticks.chains(rig.ruler.sections_mm)
+    lost = ~np.isfinite(chains.joints_px[..., 0]).any(1)
+    if lost.mean() > 0.9:
+        raise QualityError(
+            f"the sticks are seen in {int((~lost).sum())} of {len(lost)} frames only; film the "
+            "ruler from above, with even light and nothing over it"
+        )
+    notes = [*sticks.start.notes]
+    if rig.points is None:
+        notes.append(f"points = {chains.joints_px.shape[1]} (counted)")
+    sharp = np.where(lost[:, None], np.nan, np.ones(chains.joints_px.shape[:2]))
+    return Followed(chains.joints_px, chains.covariance_px, "ruler", sharp, notes, calibrated=True,
+                    guessed=chains.guessed)
 
 
 def _plane(measured: Measured, view: View | None) -> list[np.ndarray]:

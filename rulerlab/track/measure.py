@@ -13,6 +13,8 @@ from rulerlab.track.colours import find_colours
 from rulerlab.track.dots import Look, Spots, find_spots, learn_look
 from rulerlab.track.health import FrameHealth
 from rulerlab.track.register import CrossFollower
+from rulerlab.track.sticks.follow import StickFollower
+from rulerlab.track.sticks.start import Start, find_start
 from rulerlab.track.tags import TagFollower, Tags, find_tags
 from rulerlab.video import Frame, Recording
 
@@ -29,10 +31,11 @@ class Measured:
     corners: list[np.ndarray]  # per frame (n, 8) corners of the tags; empty without tags
     crosses_px: np.ndarray  # (T, C, 2) candidates for the reference crosses
     crosses_covariance: np.ndarray  # (T, C, 2, 2)
-    marks: str  # "dots" or "tags"
+    marks: str  # "dots", "tags" or "none" (bare sticks)
     colours: list[str]  # hue of the dots in words
     health: FrameHealth
     corrupt: list[int]
+    sticks: StickFollower | None = None  # bare sticks, followed from frame to frame
 
 
 def measure(recording: Recording, rig: Rig, progress: Progress | None = None) -> Measured:
@@ -42,12 +45,28 @@ def measure(recording: Recording, rig: Rig, progress: Progress | None = None) ->
     if not first:
         raise InputError(f"{recording.path}: no frame of it can be decoded")
     marks = rig.marks.kind or _kind_of_marks(first, rig)
-    look = None
-    if marks == "dots":
+    if marks == "none":
+        start = find_start(recording, rig)
+        return _measure_all(recording.frames(), rig, start, progress)
+    if marks == "tags":
+        return _measure_all(_again(first, frames), rig, "tags", progress)
+    try:
         look, first = _learn_dots(first, frames, rig, recording)
-        frames = recording.frames() if first is None else frames
-        first = first or []
-    return _measure_all(_again(first, frames), rig, marks, look, progress)
+    except InputError as nothing:
+        start = _bare_sticks(recording, rig, nothing)
+        return _measure_all(recording.frames(), rig, start, progress)
+    frames = recording.frames() if first is None else frames
+    return _measure_all(_again(first or [], frames), rig, look, progress)
+
+
+def _bare_sticks(recording: Recording, rig: Rig, nothing: InputError) -> Start:
+    """The chain of a ruler without marks, where rig.toml allows for one; else the error stands."""
+    if rig.marks.kind is not None or rig.kind == "blocks" or rig.marks.colours:
+        raise nothing
+    try:
+        return find_start(recording, rig)
+    except InputError:
+        raise nothing from None
 
 
 def _again(first: list[Frame], rest: Iterator[Frame]) -> Iterator[Frame]:
@@ -125,8 +144,12 @@ def _pack_tags(tags: Tags) -> np.ndarray:
 
 
 def _measure_all(
-    frames: Iterator[Frame], rig: Rig, marks: str, look: Look | None, progress: Progress | None
+    frames: Iterator[Frame], rig: Rig, what: Look | Start | str, progress: Progress | None
 ) -> Measured:
+    """`what` is the look of the dots, where the bare sticks were found, or "tags"."""
+    look = what if isinstance(what, Look) else None
+    sticks = StickFollower(what) if isinstance(what, Start) else None
+    marks = "dots" if look else "none" if sticks else "tags"
     health = FrameHealth()
     tags = TagFollower(rig.marks.dictionary) if marks == "tags" or rig.reference.tags_mm else None
     crosses = CrossFollower(len(rig.reference.crosses_mm)) if rig.reference.crosses_mm else None
@@ -134,10 +157,12 @@ def _measure_all(
     for frame in frames:
         health.observe(frame.luma)
         seen_tags = tags.observe(frame.luma) if tags else None
-        if marks == "tags":
-            spots.append(_pack_tags(seen_tags))
-        else:
+        if look is not None:
             spots.append(_pack(find_spots(frame, look)))
+        elif sticks is not None:
+            sticks.observe(frame)
+        else:
+            spots.append(_pack_tags(seen_tags))
         if seen_tags is not None:
             corners.append(np.column_stack([
                 seen_tags.ids, seen_tags.corner_px.reshape(-1, 8), seen_tags.centre_px,
@@ -153,7 +178,7 @@ def _measure_all(
     centres, covariances = _square(crossed, len(time_s))
     hues = [f"{colour.hue:.0f} deg" for colour in look.colours] if look else []
     return Measured(np.array(time_s), spots, corners, centres, covariances, marks, hues, health,
-                    corrupt)
+                    corrupt, sticks)
 
 
 def _square(crossed: list, frames: int) -> tuple[np.ndarray, np.ndarray]:

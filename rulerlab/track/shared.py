@@ -17,12 +17,12 @@ from rulerlab.track.register import View
 
 def with_scale_error(view: View, scale_sigma: float) -> View:
     """The view with one more effect: all reference lengths wrong by `scale_sigma` (relative)."""
-    if view.camera is None:
-        effect = scale_sigma * view.homography
+    if view.shift_mm is not None:  # the same picture of a larger board, further away
+        effect = np.concatenate([np.zeros_like(view.shift_mm), scale_sigma * view.shift_mm], axis=1)
+    else:
+        effect = scale_sigma * np.array(view.homography)
         effect[:, 2] = 0.0
         effect = effect.reshape(-1, 9)
-    else:  # the same picture of a larger board, further away
-        effect = np.concatenate([np.zeros_like(view.shift_mm), scale_sigma * view.shift_mm], axis=1)
     return replace(view, effects=np.concatenate([effect[:, None], view.effects], axis=1))
 
 
@@ -32,7 +32,7 @@ def with_lens_errors(view: View, reference_mm: np.ndarray) -> View:
     Another lens would have put the board elsewhere: the pose that the references `reference_mm`
     (R, 2) then ask for is part of the effect.
     """
-    if view.camera is None:
+    if view.camera is None or view.rotation is None or view.shift_mm is None:
         return view
     patterns = view.camera.error_patterns()
     world = np.column_stack([reference_mm, np.zeros(len(reference_mm))])

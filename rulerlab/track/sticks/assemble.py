@@ -15,6 +15,7 @@ from rulerlab.track.sticks.links import Links
 
 COST = 0.12  # what a stick must be borne out by, at least, to be worth having
 SAME_TURN = 0.35  # cost of two turns the same way, in well-seen sticks
+FREE_COST = 0.15  # cost of a section that is neither full nor half
 CROSSING = 0.3  # cost of a stick that crosses an earlier one
 LENGTH_SLACK = 0.03  # neighbouring full sections are as long as one another within this
 UNEQUAL = (0.1, 1.0)  # cost at that difference, and at the most
@@ -72,6 +73,7 @@ class _Costs:
     def __init__(self, links: Links):
         self.worth = links.worth.tolist()
         self.size = np.minimum(links.length, 1.0).tolist()
+        self.free = np.where(links.is_full | links.is_half, 0.0, FREE_COST).tolist()
         self.hinge = [complex(*place) for place in links.hinge]
         self.samples = [max(int(count), 1) for count in links.evidence.sum(1)]
         packed = np.packbits(links.known, axis=-1)
@@ -96,6 +98,7 @@ class _Costs:
         before, here = self.hinge[path.hinges[-2]], self.hinge[path.hinges[-1]]
         turn = ((here - before).conjugate() * (self.hinge[there] - here)).imag
         cost = self.unequal[k][path.sticks[-1]] + SAME_TURN * (turn * path.turn > 0)
+        cost += self.free[k]
         row = self.crossing[k]
         cost += CROSSING * sum(row[other] for other in path.sticks)
         return Path((*path.hinges, there), (*path.sticks, k),

@@ -8,7 +8,7 @@ import numpy as np
 
 from rulerlab.track.sticks.pairs import Bars
 from rulerlab.track.sticks.sight import Sight, support
-from rulerlab.track.sticks.wood import bar_mask
+from rulerlab.track.sticks.wood import CLEAR, bar_mask
 
 STEP_DEG = 0.5
 ACROSS = (-0.4, -0.2, 0.0, 0.2, 0.4)  # widths from the axis at which colours are looked at
@@ -40,9 +40,9 @@ class Chain:
         return Bars(self.place[:-1], self.place[1:], np.full(count, width), np.zeros(count))
 
 
-def unexplained(sight: Sight, chain: Chain, over: float) -> np.ndarray:
+def unexplained(sight: Sight, chain: Chain, over: float, *, wide: float = OUTLINE) -> np.ndarray:
     """-1..1 where the picture shows something else or sticks; 0 where the chain explains it."""
-    known = bar_mask(chain.bars(sight.width), sight.evidence.shape, wide=OUTLINE,
+    known = bar_mask(chain.bars(sight.width), sight.evidence.shape, wide=wide,
                      longer=1.2 * over / sight.width)
     return np.where(known, 0.0, np.clip(sight.evidence, -1, 1)).astype(np.float32)
 
@@ -91,7 +91,7 @@ def _one_more(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> Chain
         return None
     rest = unexplained(sight, chain, over)
     if chain.kinds[-1] == "half":
-        return _one_free(sight, chain, rest, full) if len(chain.kinds) > 1 else None
+        return _one_free(sight, chain, over, full) if len(chain.kinds) > 1 else None
     angle = np.radians(np.arange(0, 360, STEP_DEG))
     way = np.c_[np.cos(angle), np.sin(angle)]
     hinge = chain.place[-1]
@@ -109,11 +109,12 @@ def _one_more(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> Chain
         if gain.max() > best:
             best = float(gain.max())
             chosen = Chain(np.vstack([chain.place, end[gain.argmax()]]), (*chain.kinds, kind))
-    return chosen or _one_free(sight, chain, rest, full)
+    return chosen or _one_free(sight, chain, over, full)
 
 
-def _one_free(sight: Sight, chain: Chain, rest: np.ndarray, full: float) -> Chain | None:
+def _one_free(sight: Sight, chain: Chain, over: float, full: float) -> Chain | None:
     """The chain with a stick of any length after its last hinge, as far as both its edges show."""
+    rest = unexplained(sight, chain, over, wide=CLEAR)
     angle = np.radians(np.arange(0, 360, STEP_DEG))
     way = np.c_[np.cos(angle), np.sin(angle)]
     hinge = np.broadcast_to(chain.place[-1], way.shape)

@@ -22,7 +22,7 @@ TREND_SIGMA = (0.08, 0.08, 0.02, 0.02)  # relative changes of that length: acros
 TREND = 1 + len(TREND_SIGMA)
 HALF_SIGMA = 0.04  # of a full section: how much "half" may differ from half
 TIP_SIGMA = 0.10  # widths: by which tips lie beyond the overhang that all have in common
-OVERHANG_SIGMA = 0.2  # widths: how well that overhang is known beforehand
+OVERHANG_SIGMA = 0.15  # widths: how well that overhang is known beforehand
 WEAK_SIGMA = 0.7  # widths: how well the search itself placed a hinge
 ASIDE = 0.05  # widths: shadows and thickness displace the seen axis of a stick at either end
 

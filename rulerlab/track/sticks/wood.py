@@ -17,7 +17,8 @@ BINS = 36  # bins per channel, centred on the middle of the scale
 CORE = 0.6  # of the width: certainly stick
 CLEAR = 1.5  # widths: beside a bar this far is certainly not this stick
 NEAR = 4.0  # widths: what lies beside the sticks counts as much as all the rest of the picture
-FLOOR = 2e-4  # chance that any colour shows up anywhere
+FLOOR = 1e-6  # chance that any colour shows up anywhere
+BLURS = ((1.0, 0.85), (3.0, 0.12), (6.0, 0.03))  # bins, and shares, of what blurs the histograms
 
 
 def bar_mask(bars: Bars, shape: tuple[int, ...], *, wide: float, longer: float = 0.0) -> np.ndarray:
@@ -58,11 +59,21 @@ def _bins(lab: np.ndarray) -> np.ndarray:
 
 
 def _density(bins: np.ndarray) -> np.ndarray:
-    """Smoothed share of the samples in every colour, relative to the fullest cell."""
+    """Smoothed share of the samples in every colour.
+
+    Mostly a narrow blur; a little of wider ones lets colours that were not sampled (a highlight, a
+    stick in the shade) go with the nearest that were.
+    """
     count = np.zeros((BINS,) * 3, np.float32)
     np.add.at(count, tuple(bins.T), 1.0)
+    count /= max(len(bins), 1)
+    return sum(share * _blurred(count, sigma) for sigma, share in BLURS)
+
+
+def _blurred(count: np.ndarray, sigma: float) -> np.ndarray:
     for axis in range(3):
         flat = np.moveaxis(count, axis, 0).reshape(BINS, -1)
-        flat = cv2.GaussianBlur(flat, (1, 5), sigmaX=0.01, sigmaY=1.0)
+        flat = cv2.GaussianBlur(flat, (1, 2 * round(3 * sigma) + 1), sigmaX=0.01, sigmaY=sigma,
+                                borderType=cv2.BORDER_CONSTANT)
         count = np.moveaxis(flat.reshape(BINS, BINS, BINS), 0, axis)
-    return count / max(count.sum(), 1e-9)
+    return count

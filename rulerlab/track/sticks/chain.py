@@ -1,0 +1,195 @@
+"""A chain of rigid sticks in the picture: what stays the same through a clip, and the algebra.
+
+Lengths are those seen in the picture. A tilted camera makes them vary smoothly with place and
+direction, so a full section has the length exp(trend . terms): its middle value, how it changes
+across and down the picture, and how it changes with the slope of the section.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+TREND, LAYER = 5, 3
+
+
+@dataclass(frozen=True)
+class Rods:
+    """What is rigid. S sections join N = S + 1 joints, held end first."""
+
+    share: np.ndarray  # (S,) length of each section, in full ones
+    kinds: tuple[str, ...]  # "full", "half" or "free"
+    trend: np.ndarray  # (TREND,)
+    width_px: float  # of a stick
+    overhang_px: float  # from a joint to the tip of its stick
+    turns: np.ndarray  # (S - 1,) 1 or -1: to which side each hinge folds
+    middle_px: np.ndarray  # (2,) where the trend is counted from
+    span_px: float  # over which it is counted
+    layer: np.ndarray  # (LAYER,) px: by how much every second stick is seen aside
+
+    @property
+    def every_second(self) -> np.ndarray:
+        """Which sections (S,) lie in the layer that is seen aside of the joints."""
+        return np.arange(len(self.share)) % 2 == 0
+
+    def place(self, points: np.ndarray) -> np.ndarray:
+        """Points (..., 2) counted from the middle, in spans."""
+        return (points - self.middle_px) / self.span_px
+
+    def aside(self, points: np.ndarray) -> np.ndarray:
+        """By how much sticks of the other layer are seen aside of points (..., 2), px.
+
+        They lie lower (or higher) by their thickness: parallax from the foot of the camera.
+        """
+        return self.layer[0] * self.place(points) + self.layer[1:]
+
+    def terms(self, joints: np.ndarray) -> np.ndarray:
+        """What multiplies the trend for every section of joints (..., N, 2), (..., S, TREND)."""
+        middle = self.place((joints[..., 1:, :] + joints[..., :-1, :]) / 2)
+        way = np.diff(joints, axis=-2)
+        square = np.maximum((way**2).sum(-1), 1e-9)
+        double = ((way[..., 0] ** 2 - way[..., 1] ** 2) / square,
+                  2 * way[..., 0] * way[..., 1] / square)
+        return np.stack([np.ones(square.shape), middle[..., 0], middle[..., 1], *double], -1)
+
+    def lengths(self, joints: np.ndarray) -> np.ndarray:
+        """Length of every section where it lies, px, (..., S)."""
+        return self.share * np.exp(self.terms(joints) @ self.trend)
+
+
+def folds(joints: np.ndarray) -> np.ndarray:
+    """To which side each hinge of joints (..., N, 2) folds: the sine of its angle, (..., S - 1)."""
+    way = np.diff(joints, axis=-2)
+    way = way / np.maximum(np.linalg.norm(way, axis=-1, keepdims=True), 1e-9)
+    return way[..., :-1, 0] * way[..., 1:, 1] - way[..., :-1, 1] * way[..., 1:, 0]
+
+
+def rods_of(
+    joints: np.ndarray, kinds: tuple[str, ...], width_px: float, size_px: tuple[int, int]
+) -> Rods:
+    """The rods of a chain seen in one picture of the given size (width, height)."""
+    length = np.linalg.norm(np.diff(joints, axis=0), axis=1)
+    full = [size for size, kind in zip(length, kinds, strict=True) if kind == "full"]
+    usual = float(np.median(full)) if full else float(np.median(length))
+    share = np.where([kind == "full" for kind in kinds], 1.0, length / usual)
+    turns = np.where(folds(joints) >= 0, 1.0, -1.0)
+    trend = np.array([np.log(usual), *[0.0] * (TREND - 1)])
+    return Rods(share, tuple(kinds), trend, width_px, 0.5 * width_px, turns,
+                np.array(size_px) / 2.0, max(size_px) / 2.0, np.zeros(LAYER))
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What T pictures say about the sticks, relative to base joints near the truth."""
+
+    base: np.ndarray  # (T, N, 2)
+    aside: np.ndarray  # (T, S, 2) by how much each end of an axis lies aside of its base, px
+    weight: np.ndarray  # (T, S, 2, 2) inverse covariance of that
+    tip: np.ndarray  # (T, S, 2) from the base joint to the stick's tip beyond it, px
+    tip_weight: np.ndarray  # (T, S, 2) inverse variance of that
+    back: np.ndarray  # (T,) inverse variance with which joints are drawn to their base
+
+    def pick(self, frames) -> Lines:
+        """Some of the pictures."""
+        return Lines(self.base[frames], self.aside[frames], self.weight[frames], self.tip[frames],
+                     self.tip_weight[frames], self.back[frames])
+
+
+def frames_of(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Directions and normals of the sections of joints (..., N, 2), each (..., S, 2)."""
+    way = np.diff(joints, axis=-2)
+    unit = way / np.maximum(np.linalg.norm(way, axis=-1, keepdims=True), 1e-9)
+    return unit, np.stack([-unit[..., 1], unit[..., 0]], -1)
+
+
+STIFF = 1e-3  # relative error of a rigid length: play of the hinges
+ALTERNATE = 8  # halvings of a step that would fold a hinge to the wrong side
+
+
+def solve(lines: Lines, rods: Rods, *, rounds: int = 4, start: np.ndarray | None = None):
+    """Joints (T, N, 2) that agree best with edges, tips and lengths; covariances (T, 2N, 2N)."""
+    joints = (lines.base if start is None else start).copy()
+    normal = np.zeros(0)
+    for _ in range(rounds):
+        normal, right, _, _, _ = equations(lines, rods, joints)
+        step = np.linalg.solve(normal, right[..., None])[..., 0].reshape(joints.shape)
+        joints = _without_flips(joints, step, rods)
+    return joints, np.linalg.inv(normal)
+
+
+def _without_flips(joints: np.ndarray, step: np.ndarray, rods: Rods) -> np.ndarray:
+    """The joints after the step, or as much of it as leaves every hinge folded to its side."""
+    right = (folds(joints) * rods.turns > 0).all(-1)
+    share = np.ones(len(joints))
+    for _ in range(ALTERNATE):
+        moved = joints + share[:, None, None] * step
+        flips = right & (folds(moved) * rods.turns <= 0).any(-1)
+        if not flips.any():
+            break
+        share[flips] *= 0.5
+    return joints + share[:, None, None] * step
+
+
+def equations(lines: Lines, rods: Rods, joints: np.ndarray):
+    """Normal equations at `joints`: matrix (T, 2N, 2N) and right side for the joints, and for
+    what the clip shares (trend, shares of sections that are not full, overhang, layer): the
+    coupling (T, 2N, G), matrix (G, G) and right side (G,)."""
+    frames, count = len(joints), joints.shape[1]
+    loose = [k for k, kind in enumerate(rods.kinds) if kind != "full"]
+    over = TREND + len(loose)
+    shared = over + 1 + LAYER
+    normal = np.zeros((frames, 2 * count, 2 * count))
+    right = np.zeros((frames, 2 * count))
+    cross = np.zeros((frames, 2 * count, shared))
+    common, common_right = np.zeros((shared, shared)), np.zeros(shared)
+    every = np.arange(2 * count)
+    normal[:, every, every] = lines.back[:, None]
+    moved = joints - lines.base
+    right -= lines.back[:, None] * moved.reshape(frames, -1)
+    base_unit, base_normal = frames_of(lines.base)
+    unit, _ = frames_of(joints)
+    length = np.linalg.norm(np.diff(joints, axis=1), axis=-1)
+    terms, wanted = rods.terms(joints), rods.lengths(joints)
+    for k in range(count - 1):
+        ends = slice(2 * k, 2 * k + 4)
+        sides = np.zeros((frames, 2, 4))
+        sides[:, 0, :2] = sides[:, 1, 2:] = base_normal[:, k]
+        shift = moved[:, k : k + 2]
+        if rods.every_second[k]:
+            shift = shift + rods.aside(lines.base[:, k : k + 2])
+        off = lines.aside[:, k] - (sides @ shift.reshape(-1, 4, 1))[..., 0]
+        pull = np.swapaxes(sides, 1, 2) @ lines.weight[:, k]
+        normal[:, ends, ends] += pull @ sides
+        right[:, ends] += (pull @ off[..., None])[..., 0]
+        if rods.every_second[k]:
+            place = rods.place(lines.base[:, k : k + 2])
+            part = np.zeros((frames, 2, shared))
+            part[:, :, -3] = np.einsum("tb,teb->te", base_normal[:, k], place)
+            part[:, :, -2:] = base_normal[:, k, None]
+            cross[:, ends] += pull @ part
+            heavy = np.swapaxes(part, 1, 2) @ lines.weight[:, k]
+            common += (heavy @ part).sum(0)
+            common_right += (heavy @ off[..., None])[..., 0].sum(0)
+        row = np.concatenate([-unit[:, k], unit[:, k]], -1)
+        tight = 1 / (STIFF * wanted[:, k]) ** 2
+        miss = wanted[:, k] - length[:, k]
+        normal[:, ends, ends] += tight[:, None, None] * row[:, :, None] * row[:, None]
+        right[:, ends] += (tight * miss)[:, None] * row
+        extra = np.zeros((frames, shared))
+        extra[:, :TREND] = -wanted[:, k, None] * terms[:, k]
+        if k in loose:
+            extra[:, TREND + loose.index(k)] = -wanted[:, k] / rods.share[k]
+        cross[:, ends] += tight[:, None, None] * row[:, :, None] * extra[:, None]
+        common += np.einsum("t,ta,tb->ab", tight, extra, extra)
+        common_right += (tight * miss) @ extra
+        for end, joint, out in ((0, k, -base_unit[:, k]), (1, k + 1, base_unit[:, k])):
+            weight = lines.tip_weight[:, k, end]
+            here = slice(2 * joint, 2 * joint + 2)
+            miss = lines.tip[:, k, end] - rods.overhang_px - (out * moved[:, joint]).sum(-1)
+            normal[:, here, here] += weight[:, None, None] * out[:, :, None] * out[:, None]
+            right[:, here] += (weight * miss)[:, None] * out
+            cross[:, here, over] += weight[:, None] * out
+            common[over, over] += weight.sum()
+            common_right[over] += weight @ miss
+    return normal, right, cross, common, common_right

@@ -1,0 +1,228 @@
+"""Where the edges and tips of sticks are seen, beside their expected places in one frame.
+
+A clip's sticks are told from what lies around them by one mix of Y, U and V, learned from frames
+in which the chain is known: 1 on the sticks, 0 beside them, and unmoved by a shadow there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rulerlab.errors import InputError
+from rulerlab.track.pixels import chroma_at, compiled, grey_at
+from rulerlab.track.sticks.chain import frames_of
+from rulerlab.video import Frame
+
+SAMPLES = 40  # along each edge
+STEP = 0.5  # px between the places at which the picture is read across an edge
+NEAR = 3.0  # px of free ground that an edge needs beside it
+CUTS = (-0.12, 0.0, 0.12)  # widths from the axis at which a tip is looked for
+SHADE = 0.3  # by how much, of its brightness, the ground is darker in a shadow
+CORE, BESIDE = 0.3, (0.8, 1.3)  # widths from the axis: certainly stick, certainly beside it
+LEAST_CONTRAST = 1.5  # between stick and ground, in their own standard deviations
+SITING = (0.0, 0.5)  # place of the first chroma sample, luma px: as H.264 has it
+
+
+@dataclass(frozen=True)
+class Wood:
+    """How sticks differ from their surroundings: mix . (Y, U, V) + bias is 1 on a stick, 0 beside.
+    """
+
+    mix: np.ndarray  # (3,)
+    bias: float
+    contrast: float  # between stick and surroundings, in their standard deviations
+
+
+def learn_wood(frames: list[Frame], joints: list[np.ndarray], width_px: float) -> Wood:
+    """The look of the sticks, from frames with known joints (N, 2).
+
+    Raises InputError when sticks and ground look alike.
+    """
+    stick, ground = [], []
+    for frame, place in zip(frames, joints, strict=True):
+        unit, normal = frames_of(place)
+        share = np.linspace(0.08, 0.92, 40)[:, None]
+        for k in range(len(unit)):
+            axis = place[k] + share * (place[k + 1] - place[k])
+            for side in (-1.0, -0.5, 0.0, 0.5, 1.0):
+                stick.append(_colours(frame, axis + side * CORE * width_px * normal[k]))
+            for side in (-BESIDE[1], -BESIDE[0], BESIDE[0], BESIDE[1]):
+                beside = axis + side * width_px * normal[k]
+                ground.append(_colours(frame, beside[distance_to(place, beside) > 0.7 * width_px]))
+    inside, outside = np.concatenate(stick), np.concatenate(ground)
+    if len(outside) < 50:
+        raise InputError("the sticks lie so close that nothing is seen between or beside them")
+    middle, other = np.median(inside, axis=0), np.median(outside, axis=0)
+    shade = SHADE * (other - [16.0, 128.0, 128.0])
+    spread = _spread(inside, middle) + _spread(outside, other) + np.outer(shade, shade)
+    mix = np.linalg.solve(spread, middle - other)
+    gap = float(mix @ (middle - other))
+    mix = mix / gap
+    return Wood(mix, float(-mix @ other), float(np.sqrt(gap)))
+
+
+def _spread(colours: np.ndarray, middle: np.ndarray) -> np.ndarray:
+    """Covariance of the half of the colours that lie nearest to their middle, and of noise."""
+    away = np.abs(colours - middle)
+    near = (away <= 3 * np.median(away, axis=0) + 2).all(1)
+    return np.cov(colours[near].T) + np.eye(3)
+
+
+def distance_to(joints: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Distance of places (M, 2) from the nearest axis of the chain, px."""
+    best = np.full(len(places), np.inf)
+    for start, end in zip(joints[:-1], joints[1:], strict=True):
+        way = end - start
+        along = np.clip((places - start) @ way / max(way @ way, 1e-9), 0, 1)
+        best = np.minimum(best, np.linalg.norm(places - start - along[:, None] * way, axis=1))
+    return best
+
+
+def _colours(frame: Frame, places: np.ndarray) -> np.ndarray:
+    """Y, U, V of the nearest pixels, (M, 3)."""
+    height, width = frame.luma.shape
+    inside = ((places >= 0) & (places <= [width - 1, height - 1])).all(1)
+    x, y = np.rint(places[inside]).astype(int).T
+    u, v = ((plane[y // 2, x // 2]) for plane in (frame.chroma_u, frame.chroma_v))
+    return np.column_stack([frame.luma[y, x], u, v]).astype(float)
+
+
+@compiled
+def wood_at(luma, u, v, mix, bias, x, y):
+    """The mix that is 1 on a stick and 0 beside it, at a place between the pixels."""
+    chroma = chroma_at(u, v, 0.5 * x, 0.5 * y - 0.25, mix[1], mix[2])
+    return mix[0] * grey_at(luma, x, y) + chroma + bias
+
+
+@compiled
+def is_free(joints, x, y, skip, other, radius):
+    """Whether a place lies further than `radius` from all axes but those of two sections."""
+    for j in range(len(joints) - 1):
+        if j in (skip, other):
+            continue
+        ax, ay = joints[j, 0], joints[j, 1]
+        wx, wy = joints[j + 1, 0] - ax, joints[j + 1, 1] - ay
+        along = ((x - ax) * wx + (y - ay) * wy) / max(wx * wx + wy * wy, 1e-9)
+        along = min(max(along, 0.0), 1.0)
+        dx, dy = x - ax - along * wx, y - ay - along * wy
+        if dx * dx + dy * dy < radius * radius:
+            return False
+    return True
+
+
+@compiled
+def _fall(value, count, level, start):
+    """Place (in samples) where the values fall through `level`, the nearest to `start`; NaN."""
+    best, apart = np.nan, 1e9
+    for s in range(count - 1):
+        if value[s] >= level > value[s + 1]:
+            at = s + (value[s] - level) / (value[s] - value[s + 1])
+            if abs(at - start) < apart:
+                best, apart = at, abs(at - start)
+    return best
+
+
+@compiled
+def find_edges(luma, u, v, mix, bias, joints, width, reach):
+    """Offsets (S, 2, SAMPLES) of the edges seen, px outwards from their expected places; NaN
+    where another stick lies beside or above, or where none is seen.
+
+    Side 0 lies along the normal (-y, x) of a section, side 1 against it. `open_` (S, 2, SAMPLES)
+    tells where an edge should be seen. Edges are looked for up to `reach` px away.
+    """
+    sections = len(joints) - 1
+    offset = np.full((sections, 2, SAMPLES), np.nan)
+    open_ = np.zeros((sections, 2, SAMPLES), np.bool_)
+    high, wide = luma.shape
+    steps = int(2 * reach / STEP) + 1
+    value = np.empty(steps)
+    inner = max(0.22 * width, 2.0)
+    for k in range(sections):
+        wx, wy = joints[k + 1, 0] - joints[k, 0], joints[k + 1, 1] - joints[k, 1]
+        length = max(np.hypot(wx, wy), 1e-9)
+        nx, ny = -wy / length, wx / length
+        for m in range(SAMPLES):
+            share = 0.04 + 0.92 * m / (SAMPLES - 1)
+            ax, ay = joints[k, 0] + share * wx, joints[k, 1] + share * wy
+            for side in range(2):
+                sign = 1.0 - 2.0 * side
+                ox, oy = sign * nx, sign * ny
+                x, y = ax + 0.5 * width * ox, ay + 0.5 * width * oy
+                if not (2 < x < wide - 3 and 2 < y < high - 3):
+                    continue
+                out = 0.5 * width + NEAR
+                if not (is_free(joints, x, y, k, k, out)
+                        and is_free(joints, x + NEAR * ox, y + NEAR * oy, k, k, out)):
+                    continue
+                open_[k, side, m] = True
+                level = 0.5 * (wood_at(luma, u, v, mix, bias, x - inner * ox, y - inner * oy)
+                               + wood_at(luma, u, v, mix, bias, ax, ay))
+                if not 0.35 < level < 2.0:
+                    continue
+                for s in range(steps):
+                    at = STEP * s - reach
+                    value[s] = wood_at(luma, u, v, mix, bias, x + at * ox, y + at * oy)
+                place = _fall(value, steps, 0.5 * level, reach / STEP)
+                if not np.isfinite(place):
+                    continue
+                shift = STEP * place - reach
+                beyond = wood_at(luma, u, v, mix, bias, x + (shift + NEAR) * ox,
+                                 y + (shift + NEAR) * oy)
+                within = wood_at(luma, u, v, mix, bias, x + (shift - NEAR) * ox,
+                                 y + (shift - NEAR) * oy)
+                if beyond < 0.3 * level and within > 0.7 * level:
+                    offset[k, side, m] = shift
+    return offset, open_
+
+
+@compiled
+def find_tips(luma, u, v, mix, bias, joints, width, overhang):
+    """How far each stick reaches beyond its two joints along its axis, px, (S, 2, cuts); NaN
+    where another stick covers the tip or none is seen.
+    """
+    sections = len(joints) - 1
+    found = np.full((sections, 2, len(CUTS)), np.nan)
+    high, wide = luma.shape
+    reach = 0.6 * width
+    steps = int(2 * reach / STEP) + 1
+    value = np.empty(steps)
+    for k in range(sections):
+        for end in range(2):
+            joint = k + end
+            wx, wy = joints[k + 1, 0] - joints[k, 0], joints[k + 1, 1] - joints[k, 1]
+            length = max(np.hypot(wx, wy), 1e-9)
+            ox, oy = wx / length * (2 * end - 1), wy / length * (2 * end - 1)
+            other = joint if end == 1 else joint - 1  # the section that shares the joint
+            if 0 <= other < sections:
+                far = other + 1 if end == 1 else other
+                dx, dy = joints[far, 0] - joints[joint, 0], joints[far, 1] - joints[joint, 1]
+                if (dx * ox + dy * oy) > -0.3 * np.hypot(dx, dy):
+                    continue  # the partner lies over the tip or beside it
+            for c in range(len(CUTS)):
+                x = joints[joint, 0] - CUTS[c] * width * oy
+                y = joints[joint, 1] + CUTS[c] * width * ox
+                out = overhang + NEAR
+                fx, fy = x + out * ox, y + out * oy
+                if not (2 < fx < wide - 3 and 2 < fy < high - 3):
+                    continue
+                if not is_free(joints, fx, fy, k, other, 0.5 * width + 2.0):
+                    continue
+                level = 0.0
+                for s in range(8):
+                    level += wood_at(luma, u, v, mix, bias, x - (0.5 + 0.12 * s) * width * ox,
+                                     y - (0.5 + 0.12 * s) * width * oy) / 8
+                if not 0.35 < level < 2.0:
+                    continue
+                for s in range(steps):
+                    at = overhang + STEP * s - reach
+                    value[s] = wood_at(luma, u, v, mix, bias, x + at * ox, y + at * oy)
+                place = _fall(value, steps, 0.5 * level, reach / STEP)
+                if not np.isfinite(place):
+                    continue
+                at = overhang + STEP * place - reach
+                beyond = wood_at(luma, u, v, mix, bias, x + (at + NEAR) * ox, y + (at + NEAR) * oy)
+                if beyond < 0.3 * level:
+                    found[k, end, c] = at
+    return found

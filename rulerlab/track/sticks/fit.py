@@ -1,0 +1,120 @@
+"""The chain in one frame: its edges and tips are looked for, and the rigid chain is moved to them.
+
+Moving edges on a rigid model, after Harris (1992), "Tracking with rigid models" (RAPID).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rulerlab.track.sticks.chain import Lines, Rods, solve
+from rulerlab.track.sticks.edges import CUTS, SAMPLES, Wood, find_edges, find_tips
+from rulerlab.video import Frame
+
+SHARE = 0.04 + 0.92 * np.arange(SAMPLES) / (SAMPLES - 1)  # of a section, place of its samples
+LINE = np.stack([1 - SHARE, SHARE], -1)  # (SAMPLES, 2)
+TUKEY = 4.0  # robust standard deviations beyond which an edge belongs to something else
+LEAST_EDGE_PX = 0.15  # error of one sample of an edge, at least
+SIDEWAYS_PX = 0.25  # that a whole edge is displaced by shadow, thickness and compression
+TIP_PX = 0.8  # error of a tip: round, worn, shaded
+LOOSE = 0.5  # widths by which a frame may surprise: draws what is not seen to where it was expected
+RUNS = 5.0  # samples of an edge that err together, at least, when a frame can't tell
+REACHES = (0.6, 0.4, 0.3, 0.3)  # widths within which edges are looked for, round by round
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A chain in one frame."""
+
+    joints_px: np.ndarray  # (N, 2)
+    covariance_px: np.ndarray  # (2N, 2N)
+    lines: Lines  # of one picture: what the edges and tips say
+    seen: np.ndarray  # (S,) share of the edges that should be seen and are; NaN: none should
+    score: int  # edge samples seen, less those that should be and are not
+    residual_px: float  # of single edge samples about the lines, robust
+    widening_px: float  # by how much sticks are wider than expected
+    scatter_px: float  # of the widths of the sticks: whole edges are displaced by 0.7 of that
+
+
+def fit_chain(
+    frame: Frame, wood: Wood, start: np.ndarray, rods: Rods, *, reaches: tuple[float, ...] = REACHES
+) -> Fit:
+    """The chain near `start` (N, 2) in a frame.
+
+    Joints of which nothing is seen stay where the start and the lengths put them, with an error
+    that says so.
+    """
+    joints = np.ascontiguousarray(start, float)
+    lines, seen, score, spread, widths = None, None, 0, 1.0, None
+    for reach in reaches:
+        lines, seen, score, spread, widths = _look(frame, wood, joints, rods, reach * rods.width_px)
+        moved, covariance = solve(lines, rods, rounds=3)
+        joints = moved[0]
+    known = widths[np.isfinite(widths)]
+    widening = float(np.median(known)) if len(known) else 0.0
+    scatter = 1.48 * float(np.median(np.abs(known - widening))) if len(known) > 3 else np.nan
+    return Fit(joints, covariance[0], lines, seen, score, spread, widening, scatter)
+
+
+def _look(frame: Frame, wood: Wood, joints: np.ndarray, rods: Rods, reach: float):
+    """What edges and tips say; share of edges seen; score; scatter; excess width of each stick."""
+    planes = frame.luma, frame.chroma_u, frame.chroma_v
+    offset, open_ = find_edges(*planes, wood.mix, wood.bias, joints, rods.width_px, reach)
+    tips = find_tips(*planes, wood.mix, wood.bias, joints, rods.width_px, rods.overhang_px)
+    found = np.isfinite(offset)
+    due = open_.sum((1, 2))
+    seen = np.where(due >= 6, found.sum((1, 2)) / np.maximum(due, 1), np.nan)
+    score = int(2 * found.sum() - open_.sum())
+    outward = np.where(found, offset, 0.0) * np.array([1.0, -1.0])[:, None]
+    keep, spread, left = _robust(outward, found)
+    weight = keep / (max(spread, LEAST_EDGE_PX) ** 2 * _together(left, keep))
+    sections = len(joints) - 1
+    information = np.einsum("ksm,ma,mb->ksab", weight, LINE, LINE)
+    pull = np.einsum("ksm,ma->ksa", weight * outward, LINE)
+    sides = information + 1e-6 * np.eye(2)
+    spread_sides = np.linalg.inv(sides) + SIDEWAYS_PX**2 * np.eye(2)
+    softened = np.linalg.inv(spread_sides)  # a whole edge may lie aside
+    place = (np.linalg.inv(sides) @ pull[..., None])[..., 0]
+    total = softened.sum(1)
+    aside = np.linalg.solve(total, (softened @ place[..., None]).sum(1))[..., 0]
+    both = (keep.sum(-1) > 8).all(1)
+    middle = place.mean(-1)
+    widths = np.where(both, middle[:, 0] - middle[:, 1], np.nan)
+    tip = np.full((sections, 2), rods.overhang_px)
+    count = np.isfinite(tips).sum(-1)
+    good = count == len(CUTS)
+    tip[good] = np.median(tips[good], axis=-1)
+    back = 1 / (LOOSE * rods.width_px) ** 2
+    lines = Lines(joints[None].copy(), aside[None], total[None], tip[None],
+                  np.where(good, 1 / TIP_PX**2, 0.0)[None], np.array([back]))
+    return lines, seen, score, spread, widths
+
+
+def _robust(outward: np.ndarray, found: np.ndarray):
+    """Tukey's weights of all samples about a line per edge, their spread, and what is left over."""
+    keep = found.astype(float)
+    left, spread = np.zeros_like(outward), 1.0
+    for _ in range(4):
+        normal = np.einsum("ksm,ma,mb->ksab", keep, LINE, LINE) + 1e-3 * np.eye(2)
+        right = np.einsum("ksm,ma->ksa", keep * outward, LINE)
+        line = (np.linalg.inv(normal) @ right[..., None])[..., 0]
+        left = np.where(found, outward - line @ LINE.T, 0.0)
+        if not found.any():
+            break
+        spread = max(1.48 * float(np.median(np.abs(left[found]))), LEAST_EDGE_PX)
+        away = left / (TUKEY * spread)
+        keep = np.where(found & (np.abs(away) < 1), (1 - away**2) ** 2, 0.0)
+    enough = keep.sum(-1) > 4
+    return keep * enough[..., None], spread, left
+
+
+def _together(left: np.ndarray, keep: np.ndarray) -> float:
+    """How many neighbouring samples of an edge err together, from their autocorrelation."""
+    pair = (keep[..., 1:] > 0) & (keep[..., :-1] > 0)
+    if pair.sum() < 60:
+        return RUNS
+    first, second = left[..., 1:][pair], left[..., :-1][pair]
+    like = float(np.clip((first * second).mean() / max((first**2).mean(), 1e-12), 0.0, 0.9))
+    return max((1 + like) / (1 - like), 1.0)

@@ -1,0 +1,79 @@
+"""Lengths, perspective and overhang that all frames of a clip share, and frames solved with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from rulerlab.track.sticks.chain import LAYER, TREND, Lines, Rods, equations, solve
+
+TREND_SIGMA = (3.0, 0.03, 0.03, 0.015, 0.015)  # relative: scale, then perspective
+HALF_SIGMA, FREE_SIGMA = 0.04, 0.5  # of a full section: how much these may differ from the start
+OVERHANG_SIGMA = 0.15  # widths
+LAYER_SIGMA = (0.004, 0.001, 0.001)  # spans: thickness over the camera's distance; its foot
+HIDDEN_SIGMA, GIVEN_SIGMA = 0.15, 0.01  # of a section whose end is hidden: guessed, or given
+ROUNDS = 6
+
+
+def fit_shared(lines: Lines, rods: Rods) -> Rods:
+    """The rods that agree best with many pictures: trend, lengths of half sections, overhang."""
+    loose = [k for k, kind in enumerate(rods.kinds) if kind != "full"]
+    sigma = [*TREND_SIGMA]
+    sigma += [HALF_SIGMA if rods.kinds[k] == "half" else FREE_SIGMA for k in loose]
+    sigma.append(OVERHANG_SIGMA * rods.width_px)
+    sigma += [part * rods.span_px for part in LAYER_SIGMA]
+    stiff = 1 / np.array(sigma) ** 2
+    expected = np.concatenate([
+        [rods.trend[0], *[0.0] * (TREND - 1)],
+        [0.5 if rods.kinds[k] == "half" else rods.share[k] for k in loose],
+        [0.5 * rods.width_px], [0.0] * LAYER,
+    ])
+    over = TREND + len(loose)
+    joints = lines.base
+    for _ in range(ROUNDS):
+        joints, _ = solve(lines, rods, rounds=2, start=joints)
+        normal, right, cross, common, common_right = equations(lines, rods, joints)
+        inverse = np.linalg.inv(normal)
+        now = np.concatenate([rods.trend, rods.share[loose], [rods.overhang_px],
+                              rods.layer])
+        through = np.swapaxes(cross, 1, 2) @ inverse
+        common = common - (through @ cross).sum(0) + np.diag(stiff)
+        common_right = common_right - (through @ right[..., None]).sum(0)[:, 0]
+        step = np.linalg.solve(common, common_right + stiff * (expected - now))
+        share = rods.share.copy()
+        share[loose] = np.clip(share[loose] + step[TREND:over], 0.1, 3.0)
+        overhang = np.clip(rods.overhang_px + step[over], 0.1 * rods.width_px, 1.5 * rods.width_px)
+        rods = replace(rods, trend=rods.trend + step[:TREND], share=share,
+                       overhang_px=float(overhang), layer=rods.layer + step[over + 1 :])
+    return rods
+
+
+def with_known_ends(rods: Rods, sections_mm: tuple[float, ...]) -> tuple[Rods, float]:
+    """Rods whose end sections of unknown length have that of rig.toml, and the relative doubt."""
+    if len(sections_mm) != len(rods.share):
+        return rods, HIDDEN_SIGMA
+    given = np.array(sections_mm)
+    full = np.median(given[[kind == "full" for kind in rods.kinds]])
+    free = [kind == "free" for kind in rods.kinds]
+    return replace(rods, share=np.where(free, given / full, rods.share)), GIVEN_SIGMA
+
+
+def solve_all(lines: Lines, rods: Rods):
+    """Joints (T, N, 2) and covariances (T, 2N, 2N) of every picture, and which joints (T, N) are
+    ends that nothing was seen of: they lie where the length of their section puts them.
+    """
+    joints, covariance = [], []
+    for begin in range(0, len(lines.base), 256):
+        part = lines.pick(slice(begin, begin + 256))
+        place, spread = solve(part, rods)
+        if rods.layer[0] > 0:  # every second stick lies above: joints are where their tops are
+            place = place + rods.aside(place)
+        joints.append(place)
+        covariance.append(spread)
+    alone = np.zeros(lines.base.shape[:2], bool)
+    for joint, section, end in ((0, 0, 0), (-1, -1, 1)):
+        if rods.kinds[section] == "free":
+            alone[:, joint] = lines.tip_weight[:, section, end] == 0
+    return np.concatenate(joints), np.concatenate(covariance), alone

@@ -1,0 +1,103 @@
+"""Where to begin: frames from all over a clip in which the chain is found without a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rulerlab.errors import InputError
+from rulerlab.rig import DIRECTIONS, Rig
+from rulerlab.track.colours import find_colours
+from rulerlab.track.dots import find_spots, learn_look
+from rulerlab.track.sticks.find import Found, find_chain
+from rulerlab.track.tags import find_tags
+from rulerlab.video import Frame, Recording
+
+PLACES = (0.0, 0.5, 0.96)  # of the clip, where the chain is looked for; then between them
+MORE = (0.25, 0.75)
+
+
+@dataclass(frozen=True)
+class Start:
+    """The chain in some frames, all of one number of joints."""
+
+    frames: list[Frame]
+    found: list[Found]
+    best: int  # the one in which the chain is most open
+    notes: list[str]
+
+    @property
+    def width_px(self) -> float:
+        return float(np.median([found.width_px for found in self.found]))
+
+
+def find_start(recording: Recording, rig: Rig) -> Start:
+    """The chain in some frames of a clip.
+
+    Raises InputError when none is found, when the rig carries marks, or when their number is not
+    that of rig.toml.
+    """
+    frames = _samples(recording)
+    if not frames:
+        raise InputError(f"{recording.path}: no frame of it can be decoded")
+    pull = DIRECTIONS[rig.pull] if rig.pull else None
+    found: dict[int, Found] = {}
+    why = None
+    for order, frame in enumerate(frames):
+        if order >= len(PLACES) and len(found) >= 2:
+            break
+        try:
+            found[order] = find_chain(frame.bgr(), points=rig.points, pull=pull)
+        except InputError as error:
+            why = error
+    if not found:
+        raise InputError(f"{recording.path}: {why}")
+    _refuse_marks([frames[k] for k in found], list(found.values()), rig)
+    counts = {len(one.joints_px) for one in found.values()}
+    if rig.points in counts:
+        count = rig.points
+    elif rig.points is not None:
+        raise InputError(
+            f"rig.toml says points = {rig.points}, but the picture shows sticks with "
+            f"{sorted(counts)} joints and ends; count them (both ends count), or leave `points` out"
+        )
+    else:
+        count = max(counts, key=lambda n: sum(one.score for one in found.values()
+                                              if len(one.joints_px) == n))
+    chosen = {k: one for k, one in found.items() if len(one.joints_px) == count}
+    notes = sorted({note for one in chosen.values() for note in one.notes})
+    open_ = [np.linalg.norm(one.joints_px[-2] - one.joints_px[0]) for one in chosen.values()]
+    return Start([frames[k] for k in chosen], list(chosen.values()), int(np.argmax(open_)), notes)
+
+
+def _samples(recording: Recording) -> list[Frame]:
+    """Frames from all over the clip, in the order in which they are tried."""
+    total = recording.frames_declared or 0
+    wanted = [int(share * max(total - 1, 0)) for share in (*PLACES, *MORE)]
+    kept = {frame.index: _copy(frame) for frame in recording.frames() if frame.index in wanted}
+    return [kept[index] for index in dict.fromkeys(wanted) if index in kept]
+
+
+def _copy(frame: Frame) -> Frame:
+    return replace(frame, luma=frame.luma.copy(), chroma_u=frame.chroma_u.copy(),
+                   chroma_v=frame.chroma_v.copy())
+
+
+def _refuse_marks(frames: list[Frame], found: list[Found], rig: Rig) -> None:
+    """InputError when the joints or sections carry dots or tags, which are tracked far better."""
+    tags = max(len(set(find_tags(frame.luma, rig.marks.dictionary, enlarge=2).ids.tolist())
+                   - set(rig.reference.tags_mm)) for frame in frames[:2])
+    if tags > 4:
+        raise InputError(f"{tags} tags are seen, but marks.kind = 'none' is for bare sticks: "
+                         "set it to 'tags', or leave it out")
+    colours = find_colours(frames)
+    if not colours:
+        return
+    look = learn_look(frames, colours)
+    for frame, chain in zip(frames, found, strict=True):
+        spots = find_spots(frame, look).position_px
+        apart = np.linalg.norm(chain.joints_px[:, None] - spots[None], axis=-1)
+        if len(spots) and (apart.min(1) < 0.7 * chain.width_px).mean() > 0.5:
+            raise InputError("the joints carry coloured dots, but marks.kind = 'none' is for bare "
+                             "sticks: set it to 'dots', or leave it out")
