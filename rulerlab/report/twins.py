@@ -9,11 +9,11 @@ import numpy as np
 from rulerlab.records import Motion
 from rulerlab.store import Run
 
-STEP_S = 1 / 30
+STEP_S = 1 / 120
 SAME = 0.0005  # rms difference of two motions, as a share of the travel, beyond their errors
 LARGEST = 0.004  # that the errors may allow: beyond it even two poor films tell takes apart
 OVERLAP = 0.8  # share of the travel that both must show together
-SHORTEST = 10  # steps
+SHORTEST = 10  # frames, and steps
 
 
 def find_twins(runs: list[Run]) -> list[tuple[int, int, str]]:
