@@ -247,6 +247,31 @@ def test_impossible_recipes_are_refused(wrong, says):
         Recipe(seed=1, **wrong)
 
 
+@pytest.mark.parametrize("network", ["mlp", "cnn"])
+def test_weights_start_as_torch_starts_them_and_leave_its_generator_alone(network):
+    recipe = replace(SMALL, network=network, width=6)
+    before = torch.get_rng_state()
+    ours = build(recipe, 64, 10)
+    assert torch.equal(before, torch.get_rng_state())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        for part in ours.modules():
+            if isinstance(part, torch.nn.Linear):
+                theirs = torch.nn.Linear(part.in_features, part.out_features)
+            elif isinstance(part, torch.nn.Conv2d):
+                theirs = torch.nn.Conv2d(part.in_channels, part.out_channels, 3, padding=1)
+            else:
+                continue
+            assert torch.equal(part.weight, theirs.weight) and torch.equal(part.bias, theirs.bias)
+
+
+def test_recipes_pass_through_their_text():
+    recipe = Recipe(seed=np.int64(4), dropout=np.float64(0.25), batch=20, network="cnn")
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    with pytest.raises(InputError, match="recipe"):
+        Recipe.from_json("[1, 2]")
+
+
 def test_layer_features_are_input_hidden_layers_and_logits(data):
     model = build(SMALL, 64, 10)
     stages = layer_features(model, data.test_features)

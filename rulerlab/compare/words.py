@@ -81,21 +81,37 @@ def regime_words(curve: LoadCurve) -> str:
             f"{quoted(curve.c_normalised, curve.sigma_of('c_normalised'))}")
 
 
+def side_of(found: Comparison) -> str:
+    """The side of the zero line c = 0 on which the curve lies, if that is sure."""
+    concave = found.concave_probability()
+    return "concave" if concave >= SURE else "convex" if concave <= 1 - SURE else "undecided"
+
+
+def side_words(found: Comparison) -> str:
+    """The same in words, with its probability."""
+    side, concave = side_of(found), found.concave_probability()
+    if side == "undecided":
+        return ("on neither side of the zero line for sure (c < 0, more load near the hand, with "
+                f"probability {concave:.2f})")
+    end = "pulled" if side == "concave" else "held"
+    return f"on the {side} side of the zero line c = 0: more load near the {end} end"
+
+
 def as_dict(found: Comparison, curve: LoadCurve) -> dict[str, Any]:
     """The comparison of `curve` in plain values; `found` may have used its folds."""
-    concave = found.concave_probability()
-    side = "concave" if concave >= SURE else "convex" if concave <= 1 - SURE else "undecided"
     nearest = found.networks[0]
     return {
         "compared_as": {"unit": found.curve.unit, "parts": len(found.curve.loads),
                         "c_normalised": found.curve.c_normalised,
                         "c_normalised_sigma": found.curve.sigma_of("c_normalised")},
-        "zero_line": {"side": side, "concave_probability": concave},
+        "zero_line": {"side": side_of(found),
+                      "concave_probability": found.concave_probability()},
         "nearest_chain": _chain(found),
         "nearest_network": _setting(nearest) | {
             "accepted": nearest.accepted,
             "region": [_setting(one) for one in found.alike()],
             "message": network_words(found),
         },
-        "statements": [regime_words(curve), chain_words(found), network_words(found)],
+        "statements": [regime_words(curve), side_words(found), chain_words(found),
+                       network_words(found)],
     }

@@ -9,8 +9,7 @@ place counts through samples, and through the units of each.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
+from numba import njit
 
 from rulerlab.chain.kernels import box_muller, compiled, inner, u4, u8
 
@@ -84,28 +83,24 @@ def threefry(x, y, k, m):
 
 
 @inner
-def fill(out, key, group):
-    """Random words, or standard normals if `out` holds floats, of a stream from a group on.
-
-    `out` holds a whole number of groups.
-    """
+def fill(words, key, group):
+    """Random words of a stream from a group on; there is room for a whole number of groups."""
     k, m = key
-    for g in range(out.size // GROUP):
+    for g in range(words.size // GROUP):
         at, count = u8(g * GROUP), u4((group + g) * HALF)
         for i in range(HALF):
             first, second = threefry(u4(count + u4(i)), u4(0), k, m)
-            out[at + u8(i)], out[at + u8(HALF) + u8(i)] = as_kind(first, second, out)
+            words[at + u8(i)], words[at + u8(HALF) + u8(i)] = first, second
 
 
-def as_kind(first, second, out):
-    """Two words as they are, or as normals, to suit the kind of `out`."""
-
-
-@overload(as_kind, inline="always")
-def _as_kind(first, second, out):
-    if isinstance(out.dtype, types.Float):
-        return lambda first, second, out: box_muller(first, second)
-    return lambda first, second, out: (first, second)
+@inner
+def to_normals(normals, words):
+    """Standard normals from whole groups of words."""
+    for g in range(words.size // GROUP):
+        at = u8(g * GROUP)
+        for i in range(HALF):
+            j, k = at + u8(i), at + u8(HALF) + u8(i)
+            normals[j], normals[k] = box_muller(words[j], words[k])
 
 
 @compiled
@@ -113,10 +108,16 @@ def _fill(out, seed, purpose, step):
     fill(out, key_of(seed, purpose, step), 0)
 
 
-def _stream(count: int, kind: type, seed: int, purpose: int, step: int) -> np.ndarray:
-    numbers = np.empty(whole_groups(count), kind)
-    _fill(numbers, seed, purpose, step)
-    return numbers[:count]
+@compiled
+def _to_normals(normals, words):
+    to_normals(normals, words)
+
+
+def _words(count: int, seed: int, purpose: int, step: int) -> np.ndarray:
+    """Words of a stream; `count` is rounded up to whole groups."""
+    words = np.empty(whole_groups(count), np.uint32)
+    _fill(words, seed, purpose, step)
+    return words
 
 
 def whole_groups(count: int) -> int:
@@ -126,19 +127,21 @@ def whole_groups(count: int) -> int:
 
 def order(seed: int, epoch: int, samples: int) -> np.ndarray:
     """The order in which an epoch goes through its samples."""
-    return np.argsort(_stream(samples, np.uint32, seed, ORDER, epoch), kind="stable")
+    return np.argsort(_words(samples, seed, ORDER, epoch)[:samples], kind="stable")
 
 
 def kept(seed: int, layer: int, step: int, samples: int, units: int, dropout: float) -> np.ndarray:
     """Which units of hidden layer 0.. a step of dropout keeps, (samples, units)."""
-    words = _stream(samples * units, np.uint32, seed, MASK + layer, step)
+    words = _words(samples * units, seed, MASK + layer, step)[: samples * units]
     return (words >= np.uint32(dropout * WORDS)).reshape(samples, units)
 
 
 def input_kick(seed: int, step: int, samples: int, features: int) -> np.ndarray:
     """Standard normals (samples, features) for the noise on the input of one step."""
-    normals = _stream(samples * features, np.float32, seed, INPUT, step)
-    return normals.reshape(samples, features)
+    words = _words(samples * features, seed, INPUT, step)
+    normals = np.empty(words.size, np.float32)
+    _to_normals(normals, words)
+    return normals[: samples * features].reshape(samples, features)
 
 
 @inner
@@ -160,5 +163,5 @@ def mixed_labels(
 ) -> np.ndarray:
     """The labels of one step of training with label noise."""
     mixed = labels.copy()
-    _mix(mixed, _stream(2 * labels.size, np.uint32, seed, LABELS, step), share, classes)
+    _mix(mixed, _words(2 * labels.size, seed, LABELS, step), share, classes)
     return mixed

@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import nn
+from torch.nn.utils import skip_init
 
 from rulerlab.errors import UsageError
 from rulerlab.network.recipe import Recipe
@@ -22,7 +23,7 @@ def picture_shape(inputs: int) -> tuple[int, int, int]:
 
 def convolution_block(channels: int, recipe: Recipe) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(channels, recipe.width, kernel_size=3, padding=1),
+        skip_init(nn.Conv2d, channels, recipe.width, kernel_size=3, padding=1),
         nn.BatchNorm2d(recipe.width) if recipe.batch_norm else nn.Identity(),
         nn.LeakyReLU(recipe.alpha),
         nn.MaxPool2d(2),
@@ -46,7 +47,7 @@ class CNN(nn.Module):
         self.picture = nn.Unflatten(1, shape)
         self.norm = nn.BatchNorm2d(shape[0]) if recipe.batch_norm else nn.Identity()
         self.hidden = nn.ModuleList(convolution_block(count, recipe) for count in channels[:-1])
-        self.last = nn.Linear(channels[-1] * shape[1] * shape[2], classes)
+        self.last = skip_init(nn.Linear, channels[-1] * shape[1] * shape[2], classes)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         signal = self.norm(self.picture(features))

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils import skip_init
 
 from rulerlab.network.cnn import CNN
 from rulerlab.network.recipe import Recipe
 
-_SEEDING = threading.Lock()
-
 
 def hidden_block(inputs: int, recipe: Recipe) -> nn.Sequential:
     return nn.Sequential(
-        nn.Linear(inputs, recipe.width),
+        skip_init(nn.Linear, inputs, recipe.width),
         nn.BatchNorm1d(recipe.width) if recipe.batch_norm else nn.Identity(),
         nn.LeakyReLU(recipe.alpha),
         nn.Dropout(recipe.dropout),
@@ -36,7 +33,7 @@ class MLP(nn.Module):
         sizes = [inputs] + [recipe.width] * (recipe.depth - 1)
         self.norm = nn.BatchNorm1d(inputs) if recipe.batch_norm else nn.Identity()
         self.hidden = nn.ModuleList(hidden_block(size, recipe) for size in sizes[:-1])
-        self.last = nn.Linear(sizes[-1], classes)
+        self.last = skip_init(nn.Linear, sizes[-1], classes)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         signal = self.norm(features)
@@ -49,11 +46,18 @@ class MLP(nn.Module):
 
 
 def build(recipe: Recipe, inputs: int, classes: int) -> MLP | CNN:
-    """The untrained network of a recipe, with the weights that PyTorch gives it for its seed."""
-    kind = {"mlp": MLP, "cnn": CNN}[recipe.network]
-    with _SEEDING, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        return kind(recipe, inputs, classes)
+    """The untrained network of a recipe, with the weights that PyTorch gives it for its seed.
+
+    They are drawn from a generator of its own: other threads neither feel nor disturb it.
+    """
+    model = {"mlp": MLP, "cnn": CNN}[recipe.network](recipe, inputs, classes)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    for part in model.modules():
+        if isinstance(part, nn.Linear | nn.Conv2d):
+            reach = part.weight[0].numel() ** -0.5  # 1 / sqrt(fan in), for weights and biases alike
+            for tensor in part.parameters():
+                nn.init.uniform_(tensor, -reach, reach, generator=generator)
+    return model
 
 
 def layer_features(model: MLP | CNN, features: np.ndarray | torch.Tensor) -> list[np.ndarray]:

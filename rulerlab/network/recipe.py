@@ -68,7 +68,7 @@ class Recipe:
             raise UsageError("BatchNorm can't normalise a batch of one sample; take 2 or more")
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self), default=lambda number: number.item())  # numpy's numbers
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:

@@ -53,6 +53,13 @@ class Rods:
                   2 * way[..., 0] * way[..., 1] / square)
         return np.stack([np.ones(square.shape), middle[..., 0], middle[..., 1], *double], -1)
 
+    def widths(self, joints: np.ndarray) -> np.ndarray:
+        """Width of every section of joints (N, 2) where it lies, its visible side included, px."""
+        middle = (joints[1:] + joints[:-1]) / 2
+        _, normal = frames_of(joints)
+        nearer = np.exp(self.place(middle) @ self.trend[1:3])
+        return self.width_px * nearer + np.abs((self.aside(middle) * normal).sum(-1))
+
     def lengths(self, joints: np.ndarray) -> np.ndarray:
         """Length of every section where it lies, px, (..., S)."""
         return self.share * np.exp(self.terms(joints) @ self.trend)

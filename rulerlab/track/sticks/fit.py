@@ -18,7 +18,7 @@ LINE = np.stack([1 - SHARE, SHARE], -1)  # (SAMPLES, 2)
 TUKEY = 4.0  # robust standard deviations beyond which an edge belongs to something else
 LEAST_EDGE_PX = 0.15  # error of one sample of an edge, at least
 SIDEWAYS_PX = 0.25  # that a whole edge is displaced by shadow, thickness and compression
-TIP_PX = 0.8  # error of a tip: round, worn, shaded
+TIP_PX = 1.5  # error of a tip: round, worn, shaded
 LOOSE = 0.5  # widths by which a frame may surprise: draws what is not seen to where it was expected
 RUNS = 5.0  # samples of an edge that err together, at least, when a frame can't tell
 REACHES = (0.6, 0.4, 0.3, 0.3)  # widths within which edges are looked for, round by round
@@ -61,8 +61,8 @@ def fit_chain(
 def _look(frame: Frame, wood: Wood, joints: np.ndarray, rods: Rods, reach: float):
     """What edges and tips say; share of edges seen; score; scatter; excess width of each stick."""
     planes = frame.luma, frame.chroma_u, frame.chroma_v
-    offset, open_ = find_edges(*planes, wood.mix, wood.bias, joints, rods.width_px, reach)
-    tips = find_tips(*planes, wood.mix, wood.bias, joints, rods.width_px, rods.overhang_px)
+    offset, open_ = find_edges(*planes, wood.mix, joints, rods.widths(joints), reach)
+    tips = find_tips(*planes, wood.mix, joints, rods.width_px, rods.overhang_px)
     found = np.isfinite(offset)
     due = open_.sum((1, 2))
     seen = np.where(due >= 6, found.sum((1, 2)) / np.maximum(due, 1), np.nan)
