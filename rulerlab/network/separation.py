@@ -19,7 +19,8 @@ import numpy as np
 from rulerlab.errors import InputError
 
 MEASURES = ("trace", "pseudo_inverse", "inverse")
-BLOCK = 1024  # samples that are worked on at once
+BLOCK = 2**17  # numbers that are worked on at once: they stay in the cache
+ROWS = 1024  # samples at once where a matrix of the width of the features is added up
 LEAST = 0.1  # of 1 - leverage: a sample alone in its class says nothing of its class's scatter
 WIDEST = 4096  # features of which the inverse form still builds a matrix
 
@@ -31,12 +32,12 @@ class Moments:
     classes are tight and far from zero.
     """
 
-    def __init__(self, *, matrix: bool = False):
+    def __init__(self, *, squares: bool = True, matrix: bool = False):
         self.count = np.zeros(0)  # (K,)
         self.mean = np.zeros((0, 0))  # (K, p)
-        self.squares = 0.0  # sum of |r|^2
+        self.squares = 0.0  # sum of |r|^2, if it is asked for
         self.matrix = np.zeros((0, 0))  # (p, p) sum of r r^T, if it is asked for
-        self._with_matrix = matrix
+        self._with_squares, self._with_matrix = squares, matrix
 
     def add(self, features: np.ndarray, member: np.ndarray) -> None:
         """Features (b, p) and the class number (b,) of each sample."""
@@ -45,15 +46,15 @@ class Moments:
         one_hot = np.zeros((len(self.count), len(features)), features.dtype)
         one_hot[member, np.arange(len(features))] = 1
         count = np.bincount(member, minlength=len(self.count)).astype(float)
-        share = np.maximum(count, 1)[:, None]
-        mean = (one_hot @ features).astype(np.float64) / share
-        residual = features - mean.astype(features.dtype)[member]
-        mean += (one_hot @ residual) / share  # what rounding left of the mean
+        mean = (one_hot @ features).astype(np.float64) / np.maximum(count, 1)[:, None]
         total = self.count + count
         gap = mean - self.mean
         weight = np.divide(self.count * count, total, out=np.zeros(len(count)), where=total > 0)
-        self.squares += float(_squares(residual).sum(dtype=np.float64))
-        self.squares += float(weight @ _squares(gap))
+        if self._with_squares or self._with_matrix:
+            residual = features - mean.astype(features.dtype)[member]
+        if self._with_squares:
+            self.squares += float(_squares(residual).sum(dtype=np.float64))
+            self.squares += float(weight @ _squares(gap))
         if self._with_matrix:
             self.matrix += residual.T.astype(np.float64) @ residual.astype(np.float64)
             self.matrix += (gap * weight[:, None]).T @ gap
@@ -102,7 +103,7 @@ class Separation:
             stages.append(self._weigh)
         self.passes = len(stages)
         self._stages = stages
-        self._moments = Moments(matrix=measure == "inverse")
+        self._moments = Moments(squares=measure == "trace", matrix=measure == "inverse")
         self._kept: list[np.ndarray] = []
         self._pass = 0
 
@@ -118,8 +119,9 @@ class Separation:
             raise InputError(f"the inverse form of {features.shape[1]} features needs a matrix too "
                              f"large; reduce them to principal directions first (pca=100)")
         stage = self._stages[self._pass]
-        for start in range(0, len(features), BLOCK):
-            stage(features[start : start + BLOCK], member[start : start + BLOCK])
+        rows = ROWS if self.measure == "inverse" else max(64, BLOCK // features.shape[1])
+        for start in range(0, len(features), rows):
+            stage(features[start : start + rows], member[start : start + rows])
 
     def end_pass(self) -> None:
         """All samples were given: work out what the next pass needs, or the result."""
@@ -145,7 +147,7 @@ class Separation:
         self._offset = np.where(present[:, None], moments.mean - self._share @ moments.mean, 0.0)
         self._within = moments.squares / self.samples
         self._between = float(self._share @ _squares(self._offset))
-        if not np.isfinite(self._within + self._between):
+        if not np.isfinite(self._within + self._between + np.trace(moments.matrix)):
             raise InputError("the features hold values that are not finite")
         scale = float(self._share @ _squares(moments.mean))
         if self._between <= 1e-28 * scale:
