@@ -17,7 +17,14 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from rulerlab.network.atlas import SHIPPED, Cell, agreement, noise_order, published_diagram
+from rulerlab.network.atlas import (
+    SHIPPED,
+    Cell,
+    agreement,
+    matched,
+    noise_order,
+    published_diagram,
+)
 from rulerlab.network.curve import load_curve
 from rulerlab.network.data import digits
 from rulerlab.network.diagnose import NEAR
@@ -85,7 +92,7 @@ def laws(cells: list[Cell]) -> bool:
     rank = spearmanr([cell.accuracy for cell in cells], [cell.v_normalised for cell in cells])
     good &= say("T17 Spearman(accuracy, v~) < -0.5", rank.statistic < -0.5,
                 f"{rank.statistic:+.2f}")
-    found = agreement(cells, published_diagram())
+    found = agreement(matched(cells, published_diagram()))
     print(f"  published (MNIST): {found.cells} cells, r of c~ {found.r:.3f}, mean difference "
           f"{found.difference:.3f}")
     return good

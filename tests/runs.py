@@ -37,7 +37,7 @@ def pulled(*, seed=0, friction=6.0, frames=90, sections=7, duration_s=3.0, sigma
     rng = np.random.default_rng(seed)
     time_s = np.linspace(0, duration_s, frames)
     hand = np.clip((time_s - 0.2 * duration_s) / (0.6 * duration_s), 0, 1)
-    hand = hand ** rng.uniform(0.8, 1.25)  # no two hands pull alike
+    hand = (hand**2 * (3 - 2 * hand)) ** rng.uniform(0.8, 1.25)  # no two hands pull alike
     loads = np.maximum(120 - friction * np.arange(sections)[::-1] ** 1.5, 0)
     loads *= rng.uniform(0.98, 1.02, sections)
     extension = 8.0 + hand[:, None] * loads
@@ -59,7 +59,8 @@ def run_folder(folder, *, name="pull.mp4", digest="", warnings=(), quality=(), f
     moved = Motion(time_s, joint, covariance, shared, status)
     loads = np.diff(x[-1] - x[0])
     own = np.diff(np.eye(len(loads) + 1), axis=0)
-    curve = LoadCurve.from_loads(loads, 2 * sigma**2 * own @ own.T, "ruler")
+    errors = 2 * sigma**2 * own @ own.T + 1e-6 * np.outer(loads, loads)
+    curve = LoadCurve.from_loads(loads, errors, "ruler")
     folder.mkdir(parents=True)
     store.write_tracks_csv(folder / "tracks.csv", tracks)
     store.write_netcdf(folder / "tracks.nc", tracks, moved, source_file=name, individual="ruler")

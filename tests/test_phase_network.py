@@ -19,6 +19,7 @@ from rulerlab.network import phase
 from rulerlab.network.atlas import (
     Cell,
     agreement,
+    matched,
     noise_order,
     published_diagram,
     read_phase_csv,
@@ -205,6 +206,8 @@ def test_phase_network_leaves_a_table_and_a_figure_and_says_how_it_compares(tmp_
     assert float(first["c_normalised"]) == pytest.approx(share[0] - share[-1], abs=1e-4)
     assert float(first["v_normalised"]) == pytest.approx(share.std(), abs=1e-4)
     assert "<svg" in (tmp_path / "map" / "phase.svg").read_text()
+    beside = np.genfromtxt(tmp_path / "map" / "published.csv", delimiter=",", names=True)
+    assert_allclose(beside["c_normalised_published"], [-0.24, 0.14, 0.19, 0.49], atol=0.02)
     assert run(*asked) == 0 and "alpha down, dropout across" in capsys.readouterr().out
     assert run(*asked, "--width", "9") == 2 and "--force" in capsys.readouterr().err
 
@@ -234,7 +237,7 @@ def test_t17_in_the_shipped_diagrams_accuracy_follows_the_evenness_of_the_load(k
 @pytest.mark.parametrize("knob", KNOBS)
 def test_the_shipped_diagrams_agree_with_the_published_ones(knob):
     own = [cell for cell in reference_curves() if cell.knob == knob]
-    found = agreement(own, published_diagram())
+    found = agreement(matched(own, published_diagram()))
     assert found.cells == 48 and found.r > 0.88 and found.difference < 0.08
 
 
@@ -273,7 +276,7 @@ def test_agreement_counts_only_settings_that_both_hold():
         curve = LoadCurve(np.array([1.0, 0.0]), np.zeros((2, 2)), "network")
         return Cell("dropout", value, 0.0, 90.0, c, 0.1, np.ones((1, 2)), curve)
 
-    found = agreement([cell(0.0, 0.1), cell(0.1, 0.3), cell(0.7, 9.0)],
-                      [cell(0.0, 0.2), cell(0.1, 0.4), cell(0.2, 0.5)])  # fmt: skip
+    found = agreement(matched([cell(0.0, 0.1), cell(0.1, 0.3), cell(0.7, 9.0)],
+                              [cell(0.0, 0.2), cell(0.1, 0.4), cell(0.2, 0.5)]))  # fmt: skip
     assert (found.cells, round(found.r, 9), round(found.difference, 9)) == (2, 1.0, 0.1)
-    assert np.isnan(agreement([cell(0.0, 0.1)], [cell(0.5, 0.1)]).r)
+    assert np.isnan(agreement(matched([cell(0.0, 0.1)], [cell(0.5, 0.1)])).r)

@@ -31,16 +31,10 @@ def fit_text(result: FitResult) -> str:
 
 
 def _quoted(p: Parameter) -> str:
-    from rulerlab.plots import quoted
+    from rulerlab.plots import quoted_parameter
 
-    unit = "" if p.unit == "1" else f" {p.unit}"
-    if p.bound == "upper":
-        return f"below {p.high95:.2g}{unit} (95 %)"
-    if p.bound == "lower":
-        return f"above {p.low95:.2g}{unit} (95 %)"
-    if p.bound == "ridge":
-        return "not determined by this motion"
-    return f"{quoted(p.value, p.sigma, unit.strip()):24}  95 %: {p.low95:.4g} .. {p.high95:.4g}"
+    interval = "" if p.bound else f"  95 %: {p.low95:.4g} .. {p.high95:.4g}"
+    return f"{quoted_parameter(p):24}{interval}".rstrip()
 
 
 def _correlations(result: FitResult) -> list[str]:

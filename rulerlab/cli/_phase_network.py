@@ -41,7 +41,7 @@ def _numbers(_context, _option, text: str | None) -> tuple[float, ...] | None:
               help="Networks trained side by side; left out: one per processor.")
 @click.option("-o", "--out", default=Path("phase-network"), show_default=True,
               type=click.Path(file_okay=False, path_type=Path),
-              help="Folder for phase.csv and phase.svg.")
+              help="Folder for phase.csv, phase.svg, and published.csv to compare with.")
 @click.option("--force", is_flag=True, help="Replace a diagram of another recipe or other data.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def network(knob: str, values, alphas, seeds: int, data: str, samples: int | None,
@@ -54,16 +54,10 @@ def network(knob: str, values, alphas, seeds: int, data: str, samples: int | Non
     from rulerlab.network import need_torch
 
     need_torch()
-    from rulerlab.network.atlas import agreement, published_diagram
+    from rulerlab.network.atlas import agreement, matched, published_diagram, write_comparison
     from rulerlab.network.data import read_data
     from rulerlab.network.figures import plot_phase
-    from rulerlab.network.phase import (
-        ALPHAS,
-        EPOCHS,
-        FIGURE,
-        VALUES,
-        PhaseGrid,
-    )  # fmt: skip
+    from rulerlab.network.phase import ALPHAS, COMPARISON, EPOCHS, FIGURE, VALUES, PhaseGrid
     from rulerlab.network.recipe import Recipe
     from rulerlab.plots import svg_of
 
@@ -76,17 +70,20 @@ def network(knob: str, values, alphas, seeds: int, data: str, samples: int | Non
     if cells:
         svg = svg_of(lambda figure: plot_phase(cells, figure.subplots()), width=9.5, height=5.4)
         (out / FIGURE).write_text(svg, encoding="utf-8")
-    _say(cells, agreement(cells, published_diagram()), out, as_json)
+    pairs = matched(cells, published_diagram())
+    if pairs:
+        write_comparison(out / COMPARISON, pairs)
+    _say(cells, agreement(pairs), out, as_json)
 
 
 def _prepare(out: Path, force: bool) -> None:
     from rulerlab.errors import InputError
-    from rulerlab.network.phase import FIGURE, QUESTION, TABLE
+    from rulerlab.network.phase import COMPARISON, FIGURE, QUESTION, TABLE
 
     try:
         out.mkdir(parents=True, exist_ok=True)
         if force:
-            for name in (TABLE, QUESTION, FIGURE):
+            for name in (TABLE, QUESTION, FIGURE, COMPARISON):
                 (out / name).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{out} can't be made: {error.strerror}") from error
@@ -130,6 +127,6 @@ def _say(cells: list, agrees, out: Path, as_json: bool) -> None:
             f"{cell.c_normalised:+7.2f} /{cell.accuracy:5.1f}" if cell else f"{'-':>13}"
             for cell in row))  # fmt: skip
     if agrees.cells > 1:
-        click.echo(f"published diagram, {agrees.cells} cells: r of c~ {agrees.r:.2f}, "
+        click.echo(f"published diagram (MNIST), {agrees.cells} cells: r of c~ {agrees.r:.2f}, "
                    f"mean difference {agrees.difference:.3f}")
     click.echo(f"{out}/phase.csv {out}/phase.svg")

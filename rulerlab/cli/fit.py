@@ -83,9 +83,10 @@ def _result(motion, rig, *, posterior: bool, seed: int, progress):
     if rig.blocks.mass_kg and rig.blocks.stiffness_N_per_m:
         from rulerlab.fit import figures
         from rulerlab.fit.bench import bench_of
-        from rulerlab.fit.blocks import gather, result_of
+        from rulerlab.fit.blocks import gather
+        from rulerlab.fit.verdict import THOROUGH, result_of
 
-        evidence = gather(bench_of(motion, rig), seed=seed, more=8 if posterior else 1,
+        evidence = gather(bench_of(motion, rig), seed=seed, more=THOROUGH if posterior else 1,
                           progress=progress)  # fmt: skip
         result = result_of(evidence)
         return result, figures.of_blocks(result, evidence)

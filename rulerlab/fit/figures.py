@@ -19,6 +19,7 @@ from rulerlab.records import FitResult
 
 Drawing = tuple[str, Callable[[Figure], None], float, float]  # name, draw, width, height (inches)
 SHOWN = 48  # trials from the posterior that stand for the law in a figure
+THIN = 5  # every so many draws are shown as dots
 NEWTON = 1e-3  # of a mN
 
 
@@ -77,8 +78,9 @@ def plot_force(result: FitResult, ax: Axes, *, bench: Bench, trials: np.ndarray)
     middle = (edges[1:] + edges[:-1]) / 2
     ax.plot(speed[0], force[0], ".", ms=2, color=MUTED, alpha=0.4, label="measured, each frame")
     run = np.array([_binned(*pair, edges) for pair in zip(*_balance(summary, trials), strict=True)])
-    low, high = np.nanquantile(run, [0.025, 0.975], axis=0)
-    ax.fill_between(middle, low, high, color=ACCENT, alpha=0.25, lw=0,
+    often = np.isfinite(run).mean(axis=0) > 0.5
+    low, high = np.nanquantile(run[:, often], [0.025, 0.975], axis=0)
+    ax.fill_between(middle[often], low, high, color=ACCENT, alpha=0.25, lw=0,
                     label="mean of simulated frames, 95 % of the runs")
     ax.plot(middle, _binned(force[0], speed[0], edges), "o", ms=4, color=INK,
             label="mean of measured frames")
@@ -106,7 +108,7 @@ def _binned(force: np.ndarray, speed: np.ndarray, edges: np.ndarray) -> np.ndarr
 
 def plot_measured_and_simulated(bench: Bench, ax: Axes, *, trials: np.ndarray) -> None:
     """Blocks as measured, and where 95 % of the trials from the posterior run."""
-    low, high = np.nanquantile(trials, [0.025, 0.975], axis=0)
+    low, high = np.quantile(trials, [0.025, 0.975], axis=0)
     for block in range(bench.blocks):
         ax.fill_between(bench.time_s, low[:, block], high[:, block], color=ACCENT, alpha=0.3, lw=0,
                         label="simulated, 95 % of the runs" if block == 0 else None)
@@ -177,7 +179,8 @@ def plot_corner(result: FitResult, figure: Figure, *, names: tuple[str, ...]) ->
                 ax.hist(x, bins=40, color=ACCENT, alpha=0.7)
                 ax.set_yticks([])
             else:
-                ax.plot(x, _column(result, below), ".", ms=1.5, color=MUTED, alpha=0.5)
+                y = _column(result, below)
+                ax.plot(x[::THIN], y[::THIN], ".", ms=2, color=MUTED, alpha=0.6)
             if row == len(names) - 1:
                 ax.set_xlabel(_axis_name(result, left), fontsize=8)
             if column == 0 and row > 0:

@@ -36,16 +36,17 @@ def read_measured(path: Path | str) -> Motion:
 def _of_run(folder: Path) -> Motion:
     run = read_run(folder)
     table = folder / "tracks.csv"
-    motion = run.motion
-    if motion is None:
+    tracked = run.motion
+    if tracked is None:
         if not table.exists():
             raise InputError(f"{folder} holds neither tracks.nc nor tracks.csv: nothing to fit")
-        motion = _of_positions(read_table(table))
-    elif table.exists() and motion.unit == "mm":
-        motion = _mended(motion, _of_positions(read_table(table)))
+        return _of_positions(read_table(table))
+    if tracked.unit != "mm":
+        return tracked
+    motion = _mended(tracked, _of_positions(read_table(table))) if table.exists() else tracked
     segments = folder / "segments.csv"
-    if segments.exists() and motion.unit == "mm":
-        motion = _extended(motion, _of_segments(read_table(segments)))
+    if segments.exists():
+        motion = _extended(motion, tracked, _of_segments(read_table(segments)))
     return motion
 
 
@@ -132,15 +133,14 @@ def _mended(motion: Motion, table: Motion) -> Motion:
     return replace(motion, joint_mm=joint, status=table.status)
 
 
-def _extended(motion: Motion, table: Motion) -> Motion:
-    """The motion with the extensions that segments.csv has otherwise."""
+def _extended(motion: Motion, tracked: Motion, table: Motion) -> Motion:
+    """The motion, shifted where segments.csv has other extensions than were tracked."""
     if table.joint_mm.shape != motion.joint_mm.shape:
         return motion
-    before, after = motion.extension_mm(), table.extension_mm()
-    emptied = np.isnan(after) & np.isfinite(before)
+    before, after = tracked.extension_mm(), table.extension_mm()
     change = np.nan_to_num(after - before)
     change[np.abs(change) < EDITED_MM] = 0.0
     joint = motion.joint_mm.copy()
     joint[:, 1:, 0] += np.cumsum(change, axis=1)
-    joint[:, 1:][emptied] = np.nan
+    joint[:, 1:][np.isnan(after) & np.isfinite(before)] = np.nan
     return replace(motion, joint_mm=joint)

@@ -40,8 +40,10 @@ class Rail:
 
         It is the strength of the shaking, of which the clip is one sample: a band of width b seen
         for a time t holds 2 b t independent numbers. Tenths of the clip with less than a quarter
-        of the usual power (starting, stopping) are left out.
+        of the usual power (starting, stopping) are left out. A rail at rest gives 0.
         """
+        if not self.shaken:
+            return np.zeros(draws)
         time_s = np.linspace(0, self.seconds, 40 * max(10, round(self.band_hz[1] * self.seconds)))
         amplitude = self.mean_mm[:, None] + self.root_mm @ rng.standard_normal(
             (len(self.mean_mm), draws))  # fmt: skip

@@ -25,9 +25,8 @@ def as_dict(result: FitResult) -> dict[str, Any]:
     }  # fmt: skip
     if result.noise_band_hz is not None:
         content["noise_band_hz"] = list(result.noise_band_hz)
-        for name in ("noise_force_N", "rail_acceleration_m_s2"):
-            if name in result.parameters:
-                content["parameters"][name]["noise_band_hz"] = list(result.noise_band_hz)
+        if "noise_force_N" in result.parameters:
+            content["parameters"]["noise_force_N"]["noise_band_hz"] = list(result.noise_band_hz)
     if result.correlation is not None:
         content["correlation"] = np.round(result.correlation, 4)
     return content

@@ -113,7 +113,8 @@ def _errors(seen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """
     trials, _, blocks = seen.shape
     share = STUCK_SHARE * rng.random((trials, 1, 1), np.float32)
-    wave = 2 * np.pi / np.exp(rng.uniform(*np.log(STUCK_MM), (trials, 1, blocks)))
+    shortest, longest = np.log(STUCK_MM)
+    wave = 2 * np.pi / np.exp(rng.uniform(shortest, longest, (trials, 1, blocks)))
     phase = 2 * np.pi * rng.random((trials, 1, blocks))
     stuck = np.sin(wave.astype(np.float32) * seen + phase.astype(np.float32))
     fresh = rng.standard_normal(seen.shape, np.float32)

@@ -130,15 +130,32 @@ class Agreement:
     difference: float  # mean |difference| of c~
 
 
-def agreement(found: list[Cell], other: list[Cell]) -> Agreement:
-    """Compare c~ setting by setting; NaN where fewer than two settings match."""
-    known = {(cell.knob, f"{cell.value:.6g}", f"{cell.alpha:.6g}"): cell.c_normalised
-             for cell in other}  # fmt: skip
-    pairs = np.array([
-        (cell.c_normalised, known[key]) for cell in found
-        if (key := (cell.knob, f"{cell.value:.6g}", f"{cell.alpha:.6g}")) in known
-    ]).reshape(-1, 2)  # fmt: skip
+def matched(found: list[Cell], other: list[Cell]) -> list[tuple[Cell, Cell]]:
+    """The settings that both hold."""
+    def setting(cell: Cell) -> tuple[str, str, str]:
+        return cell.knob, f"{cell.value:.6g}", f"{cell.alpha:.6g}"
+
+    known = {setting(cell): cell for cell in other}
+    return [(cell, known[setting(cell)]) for cell in found if setting(cell) in known]
+
+
+def agreement(pairs: list[tuple[Cell, Cell]]) -> Agreement:
+    """Compare c~ setting by setting; NaN for fewer than two."""
     if len(pairs) < 2:
         return Agreement(len(pairs), float("nan"), float("nan"))
-    r = float(np.corrcoef(pairs.T)[0, 1]) if pairs.std(axis=0).all() else float("nan")
-    return Agreement(len(pairs), r, float(np.abs(pairs[:, 0] - pairs[:, 1]).mean()))
+    c = np.array([[one.c_normalised, other.c_normalised] for one, other in pairs])
+    r = float(np.corrcoef(c.T)[0, 1]) if c.std(axis=0).all() else float("nan")
+    return Agreement(len(pairs), r, float(np.abs(c[:, 0] - c[:, 1]).mean()))
+
+
+def write_comparison(path: Path, pairs: list[tuple[Cell, Cell]]) -> None:
+    """Two diagrams setting by setting: c~, v~ and accuracy of ours and of the published one."""
+    head = ["knob", "value", "alpha"]
+    names = ("c_normalised", "v_normalised", "accuracy")
+    head += [f"{name}{of}" for name in names for of in ("", "_published")]
+    lines = [",".join(head)]
+    for one, other in pairs:
+        numbers = [getattr(cell, name) for name in names for cell in (one, other)]
+        lines.append(",".join([one.knob, f"{one.value:g}", f"{one.alpha:g}",
+                               *(f"{number:.4f}" for number in numbers)]))  # fmt: skip
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -188,7 +188,7 @@ def _pooled(tokens: torch.Tensor, mask: torch.Tensor | None, pool: str) -> torch
 def _rows(tensor: torch.Tensor) -> np.ndarray:
     kept = tensor.dtype in (torch.float32, torch.float64)
     rows = tensor if kept else tensor.float()  # numpy has no bfloat16
-    return rows.reshape(len(rows), -1).cpu().numpy()
+    return rows.reshape(len(rows), -1).cpu().numpy().copy()  # the next layer may work in place
 
 
 def rows_of(batch: Batch, rows: int) -> tuple[np.ndarray, np.ndarray]:

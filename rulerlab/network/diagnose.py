@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
 
@@ -179,12 +179,12 @@ def _accuracy_percent(model: nn.Module, batches: Batches) -> float:
 def diagnose(model: nn.Module, loader: Any, how: How | None = None) -> Diagnosis:
     """Load curve, roles of the layers, regime, law of equal separation and advice for a network.
 
-    `loader` gives the samples it was trained on, see `load_curve`; `how.measures` is not used:
-    the load curve is the trace ratio, the law takes the pseudo-inverse form.
+    `loader` gives the samples it was trained on, see `load_curve`. Both measures are taken, with
+    errors, whatever `how` says: the load curve is the trace ratio, the law takes the
+    pseudo-inverse form.
     """
     how = how or How()
-    both = How(how.layers, ("trace", "pseudo_inverse"), how.pool, how.pca, True, how.samples,
-               how.memory_mb, how.batch)  # fmt: skip
+    both = replace(how, measures=("trace", "pseudo_inverse"), errors=True)
     measured = measure_layers(model, loader, both)
     regime, advice = _regime(measured.curves["trace"])
     return Diagnosis(

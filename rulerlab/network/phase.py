@@ -36,7 +36,7 @@ VARIED = {
 }  # fields of a recipe
 ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 EPOCHS = {"learning-rate": 200}  # else 100, as published
-TABLE, QUESTION, FIGURE = "phase.csv", "phase.json", "phase.svg"
+TABLE, QUESTION, FIGURE, COMPARISON = "phase.csv", "phase.json", "phase.svg", "published.csv"
 
 
 @dataclass(frozen=True)
@@ -163,11 +163,3 @@ def _numbers(trained: Trained, data: DataSet, points: int) -> list[str]:
         curve = load_curve(trained.model, (data.features, data.labels), errors=False)
         numbers = np.array([curve.c_normalised, curve.v_normalised, *curve.remaining])
     return [f"{trained.accuracy:.4f}", *(f"{number:.6f}" for number in numbers)]
-
-
-def regimes(table: PhaseTable) -> dict[str, int]:
-    """How many cells are of each regime."""
-    count = {"concave": 0, "linear": 0, "convex": 0}
-    for cell in table.cells():
-        count[cell.curve.regime] += 1
-    return count

@@ -14,14 +14,13 @@ one matrix). With g_k the mean of class k less the mean of all, r a sample less 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from rulerlab.errors import InputError
 
 MEASURES = ("trace", "pseudo_inverse", "inverse")
 BLOCK = 1024  # samples that are worked on at once
+LEAST = 0.1  # of 1 - leverage: a sample alone in its class says nothing of its class's scatter
 WIDEST = 4096  # features of which the inverse form still builds a matrix
 
 
@@ -84,8 +83,8 @@ class Separation:
 
     Call `add` for every block and `end_pass` after the last; then read `value` (D) and, with
     `errors`, `influence` (n,): what each sample does to D. Their sum of squares over n^2 is the
-    variance of D that a bootstrap over samples finds, to first order, and the products of two
-    layers give their covariance, since both see the same samples.
+    variance of D that jackknife and bootstrap over samples find, and the products of two layers
+    give their covariance, since both see the same samples.
 
     Singular directions below `rtol` of the largest are left out. Raises InputError for fewer than
     two classes, classes of one and the same mean, and features that are not finite.
@@ -166,20 +165,21 @@ class Separation:
             self._shadow = np.zeros((self._offset.shape[1], keep.sum()))
 
     def _invert(self) -> None:
-        from scipy.linalg import LinAlgError, cho_factor, cho_solve
+        from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
         scatter = self._moments.matrix / self.samples
         try:
-            factor = cho_factor(scatter, lower=True)
-            pivot = np.diagonal(factor[0])
+            factor = cholesky(scatter, lower=True)
+            pivot = np.diagonal(factor)
             if (pivot.min() / pivot.max()) ** 2 < self.rtol:
                 raise LinAlgError
-            self._dual = cho_solve(factor, self._offset.T)  # (p, K) S_W^-1 g_k
+            root = solve_triangular(factor, np.eye(len(scatter)), lower=True).T
         except LinAlgError:  # some directions carry no scatter: leave them out
             value, axis = np.linalg.eigh(scatter)
             keep = value > self.rtol * max(value[-1], 0.0)
-            axis = axis[:, keep]
-            self._dual = axis @ ((self._offset @ axis) / value[keep]).T
+            root = axis[:, keep] / np.sqrt(value[keep])
+        self._root = root  # S_W^-1 = root root^T
+        self._dual = root @ (root.T @ self._offset.T)  # (p, K) S_W^-1 g_k
         self._total = float(np.einsum("k,kp,pk->", self._share, self._offset, self._dual))
         self.value = -_log(self._total)
 
@@ -201,8 +201,13 @@ class Separation:
         self._outside = shadow @ (inside / self._size[:, None] ** 2)  # (p, K)
 
     def _weigh(self, features: np.ndarray, member: np.ndarray) -> None:
-        """Derivative of D with the weight of each sample, times n."""
+        """What leaving out each sample takes from D, times n.
+
+        That is the derivative of D with its weight, and more for a sample that has drawn the
+        means (and S_W) toward itself: the leverage of the jackknife.
+        """
         residual = self._residual(features, member).astype(np.float64)
+        leverage = 1 / self._moments.count[member]
         if self.measure == "trace":
             toward = np.einsum("ij,ij->i", residual, self._offset[member])
             between = _squares(self._offset)[member] + 2 * toward
@@ -212,6 +217,7 @@ class Separation:
             own = np.einsum("kp,pk->k", self._offset, self._dual)[member]
             own = own + 2 * seen[np.arange(len(member)), member]
             found = (seen**2 @ self._share - own) / self._total
+            leverage = leverage + _squares(residual @ self._root) / self.samples
         else:
             along = residual @ (self._direction.T / self._size)
             inside = self._inside.T[member]
@@ -219,16 +225,11 @@ class Separation:
             outside = np.einsum("ij,ij->i", residual, self._outside.T[member])
             found = (_squares(along) - np.einsum("ij,ij->i", turned, inside + 2 * along)
                      + 2 * outside) / self._total
-        self._kept.append(found)
+        self._kept.append(found / np.maximum(1 - leverage, LEAST))
 
 
 def _log(value: float) -> float:
     return float(np.log(value)) if value > 0 else float("-inf")
-
-
-def blocks(count: int, size: int = BLOCK) -> Iterator[slice]:
-    """Slices that cover `count` rows."""
-    return (slice(start, start + size) for start in range(0, count, size))
 
 
 def data_separation(

@@ -14,6 +14,7 @@ import numpy as np
 from rulerlab.errors import RulerlabError
 from rulerlab.fit.stored import NAME, read_fit
 from rulerlab.records import EDITED
+from rulerlab.report.contents import curve_numbers
 from rulerlab.report.findings import read_comparison
 from rulerlab.report.twins import find_twins
 from rulerlab.store import Run, read_run
@@ -101,7 +102,7 @@ def _entry(path: Path, name: str) -> Entry:
 def _numbers(run: Run) -> dict[str, Any]:
     """The row of one run, by the names in COLUMNS; what it does not hold is left out."""
     info = run.info
-    curve, pull, health = (info.get(key) or {} for key in ("load_curve", "pull", "health"))
+    curve, pull, health = curve_numbers(run), info.get("pull") or {}, info.get("health") or {}
     video = (info.get("inputs") or [{}])[0]
     row: dict[str, Any] = {
         "video": os.path.basename(str(video.get("path", ""))), "sha256": video.get("sha256"),
@@ -148,8 +149,11 @@ def _findings(folder: Path) -> dict[str, Any]:
 
 def _mark_odd(entries: list[Entry]) -> None:
     """Say of each run which of its numbers stand far off those of the other runs of its kind."""
-    for kind in {entry.numbers.get("kind") for entry in entries}:
-        alike = [entry for entry in entries if entry.numbers.get("kind") == kind]
+    def sort(entry: Entry) -> tuple:
+        return entry.numbers.get("kind"), entry.numbers.get("unit")
+
+    for kind in {sort(entry) for entry in entries}:
+        alike = [entry for entry in entries if sort(entry) == kind]
         for name, least in LEAST.items():
             known = [entry for entry in alike if entry.numbers.get(name) is not None]
             values = np.array([float(entry.numbers[name]) for entry in known])

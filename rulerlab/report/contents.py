@@ -25,7 +25,7 @@ from rulerlab.report.blocks import (
 from rulerlab.report.budget import error_budget
 from rulerlab.report.findings import comparison_section, fit_section
 from rulerlab.report.method import method
-from rulerlab.store import Run
+from rulerlab.store import Run, shape_numbers
 
 SHAPES = {
     "c": ("first load minus last load, $c$", True),
@@ -74,6 +74,16 @@ def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
 
+def curve_numbers(run: Run) -> dict[str, Any]:
+    """Loads and shape numbers as run.json tells them; of other runs, from load_curve.csv."""
+    told = run.info.get("load_curve")
+    if told or run.load_curve is None:
+        return told or {}
+    curve = run.load_curve
+    return {"unit": curve.unit, "quantity": curve.quantity, "loads": curve.loads.tolist(),
+            "sigma": np.sqrt(np.diag(curve.load_covariance)).tolist()} | shape_numbers(curve)
+
+
 def _unit(curve: dict[str, Any]) -> str:
     """Unit of the loads, as quoted behind a number."""
     quantity = str(curve.get("quantity") or "")
@@ -94,16 +104,16 @@ def _opening(run: Run, student: bool) -> Section:
     blocks += [Alert(str(alert)) for alert in alerts] or [Alert("No warnings.", fine=True)]
     if student:
         blocks.append(Lines("Names, group, date:", 1))
-    blocks.append(Facts(tuple(_facts(info, student))))
+    blocks.append(Facts(tuple(_facts(run, student))))
     frame = Picture("The chain as it was tracked, in one frame. Colours give the status of each "
                     "point, ellipses its error (enlarged as stated).",
                     run.folder / "plots" / "frame.jpg", wide=True)
     return Section("", (*blocks, frame))
 
 
-def _facts(info: dict[str, Any], student: bool) -> list[tuple[str, str]]:
+def _facts(run: Run, student: bool) -> list[tuple[str, str]]:
     """Ready-made answers come last, and not at all for a student."""
-    facts: list[tuple[str, str]] = []
+    info, facts = run.info, []
     pull = info.get("pull") or {}
     if pull.get("travel") is not None:
         unit = pull.get("unit") or info.get("unit") or ""
@@ -112,7 +122,7 @@ def _facts(info: dict[str, Any], student: bool) -> list[tuple[str, str]]:
         facts.append(("points seen", f"{100 * _mean(info['share_detected']):.1f} %"))
     if info.get("sigma_px") is not None:
         facts.append(("typical error of a point", f"{info['sigma_px']:.2g} px"))
-    curve = info.get("load_curve") or {}
+    curve = curve_numbers(run)
     if curve.get("regime") and not student:
         share = (curve.get("regime_probability") or {}).get(curve["regime"])
         sure = "" if share is None else f" ({_percent(share)} sure)"
@@ -137,7 +147,7 @@ def _result(run: Run, student: bool) -> Section:
         rows += [("start of the pull", f"{_number(pull.get('onset_s')):.2f} s"),
                  ("end of the pull", f"{_number(pull.get('end_s')):.2f} s"),
                  ("travel of the pulled end", f"{_number(pull.get('travel')):.1f} {unit}")]
-    curve = info.get("load_curve") or {}
+    curve = curve_numbers(run)
     for key, (name, has_unit) in SHAPES.items():
         if curve.get(key) is not None:
             value = quoted(curve[key], _number(curve.get(f"{key}_sigma")),

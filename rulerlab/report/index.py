@@ -47,12 +47,15 @@ def plot_shapes(entries: Sequence[Entry], ax: Axes) -> None:
     for edge in (-0.06, 0.06):
         ax.axvline(edge, color=MUTED, lw=0.9, ls=":")
     step = max(1, -(-len(known) // 30))
-    ax.set_yticks(range(0, len(known), step), [_cut(e.name) for e in known[::step]], fontsize=7)
+    ax.set_yticks(range(0, len(known), step), [_cut(_shown(e)) for e in known[::step]], fontsize=7)
     ax.set(xlabel="c~ (dotted: concave, linear, convex)", title="Shape of every load curve")
 
 
+def _shown(entry: Entry) -> str:
+    return entry.name.removesuffix(".rulerlab")
+
+
 def _cut(name: str) -> str:
-    name = name.removesuffix(".rulerlab")
     return name if len(name) <= 26 else f"…{name[-25:]}"
 
 
@@ -65,7 +68,8 @@ def index_page(title: str, entries: Sequence[Entry], pages: dict[str, str]) -> s
         ("odd", str(sum(bool(e.odd) for e in entries))),
         ("with warnings", str(sum(bool(e.numbers.get("warnings")) for e in good))),
     ))
-    alerts = [Alert(f"{entry.name}: {why}") for entry in entries for why in _alarms(entry)]
+    alerts = [Alert(f"{_shown(entry)}: {'; '.join(_alarms(entry))}") for entry in entries
+              if _alarms(entry)]
     few = [] if len(good) >= ENOUGH else [
         Text(f"Fewer than {ENOUGH} runs: none is called odd by comparison.", quiet=True)]
     opening = Section("", (facts, *(alerts or [Alert("Nothing stands out.", fine=True)]), *few))
@@ -77,7 +81,7 @@ def index_page(title: str, entries: Sequence[Entry], pages: dict[str, str]) -> s
                 draw=lambda figure: plot_shapes(shape, figure.subplots()),
                 height=max(3.8, 0.9 + 0.17 * min(len(shape), 30))),
     )) if shape else None
-    rows = tuple((Link(e.name, pages[e.name]) if e.name in pages else e.name, *_cells(e))
+    rows = tuple((Link(_shown(e), pages[e.name]) if e.name in pages else _shown(e), *_cells(e))
                  for e in entries)
     table = Section("Every run", (
         Table(rows, HEADS),
@@ -87,7 +91,7 @@ def index_page(title: str, entries: Sequence[Entry], pages: dict[str, str]) -> s
 
 
 def _alarms(entry: Entry) -> list[str]:
-    return [*([f"filmed once, handed in twice? {'; '.join(entry.twins)}"] if entry.twins else []),
+    return [*([f"handed in twice? See {'; '.join(entry.twins)}"] if entry.twins else []),
             *([entry.fault] if entry.fault else []), *entry.odd,
             *([entry.numbers["quality"]] if entry.numbers.get("quality") else [])]
 

@@ -104,7 +104,7 @@ class _Paper:
         self.pages.append(Figure(figsize=PAPER, layout="none"))
         self.y = PAPER[1] - 2 * MARGIN
         if len(self.pages) > 1:
-            self.text(0, self.y + 0.25, self.title, size=SMALL, color=MUTED)
+            self.text(0, self.y + 0.25, plain(self.title), size=SMALL, color=MUTED)
 
     def need(self, inches: float) -> None:
         """Turn the page if less than this is left."""

@@ -9,20 +9,23 @@ import numpy as np
 from rulerlab.records import Motion
 from rulerlab.store import Run
 
-STEP_S = 1 / 30
-SAME = 0.004  # rms difference of two motions, as a share of the travel, that no second take has
+STEP_S = 1 / 120
+SAME = 0.0005  # rms difference of two motions, as a share of the travel, beyond their errors
+LARGEST = 0.004  # that the errors may allow: beyond it even two poor films tell takes apart
 OVERLAP = 0.8  # share of the travel that both must show together
-SHORTEST = 10  # steps
+SHORTEST = 10  # frames, and steps
 
 
 def find_twins(runs: list[Run]) -> list[tuple[int, int, str]]:
     """Pairs of runs from one recording, and how that is known.
 
     A file sent twice has the same sha256. One that was encoded anew, cut, scaled or mirrored
-    still shows the same motion: every point, as a share of the travel, at every moment. No hand
-    repeats a pull to 0.4 % of its travel; a motor may, and then the pair is named for a look.
+    still shows the same motion: every point, as a share of the travel, at every moment, to three
+    times the tracking errors. No hand repeats a pull so well; a motor may, and then the pair is
+    named for a look.
     """
     motions = [_shares(run.motion) for run in runs]
+    errors = [_error(run.motion) for run in runs]
     found = []
     for one, other in combinations(range(len(runs)), 2):
         digests = [_digest(runs[k]) for k in (one, other)]
@@ -30,9 +33,19 @@ def find_twins(runs: list[Run]) -> list[tuple[int, int, str]]:
             found.append((one, other, "the same file"))
             continue
         apart = difference(motions[one], motions[other])
-        if apart is not None and apart < SAME:
+        expected = float(np.hypot(errors[one], errors[other]))
+        if apart is not None and apart < min(SAME + 3 * expected, LARGEST):
             found.append((one, other, f"the same motion to {100 * apart:.2f} % of the travel"))
     return found
+
+
+def _error(motion: Motion | None) -> float:
+    """Typical error of a point as a share of the travel."""
+    if motion is None:
+        return 0.0
+    x = motion.joint_mm[:, -1, 0]
+    return float(np.sqrt(np.nanmean(motion.covariance_mm2[..., 0, 0])) / max(np.nanmax(x)
+                 - np.nanmin(x), 1e-9))
 
 
 def _digest(run: Run) -> str | None:

@@ -21,6 +21,7 @@ from rulerlab.synthetic.scene import (
     STICK_THICK_MM,
     WALL_MM,
     WALL_TOP_MM,
+    WOODS_BGR,
     Scene,
 )
 from rulerlab.synthetic.textures import Sticker, hand, paper, stick, tag_label
@@ -53,10 +54,19 @@ class Studio:
 
     @cached_property
     def sticks(self) -> list[Sticker]:
+        return self._sticks(0.3)
+
+    @cached_property
+    def tops(self) -> list[Sticker]:
+        """The sticks as seen above their lower rims: without the shadow close around them."""
+        return self._sticks(0.0)
+
+    def _sticks(self, contact: float) -> list[Sticker]:
         lengths = self.scene.sections_mm.copy()
         lengths[-1] += 24.0 if self.scene.hand != "none" else 0.0  # into the hand
         rng = np.random.default_rng([self.scene.seed, 3])
-        return [stick(float(length), self.density, rng) for length in lengths]
+        return [stick(float(length), self.density, rng, contact=contact,
+                      wood_bgr=WOODS_BGR[self.scene.wood]) for length in lengths]
 
     @cached_property
     def tags(self) -> list[Sticker]:
@@ -206,10 +216,13 @@ class Studio:
         directions = steps / np.linalg.norm(steps, axis=1)[:, None]
         if self.scene.shadows:
             self._shade(canvas, pose, [points], 9.0)
+        bare = self.scene.marks == "none"
         for layer in (0, 1):
-            plane = self.plane(pose, STICK_THICK_MM * (layer + 1))
-            for k in range(layer, len(steps), 2):
-                self._lay(canvas, self.sticks[k], plane, points[k, :2], directions[k])
+            rises = ((0.0, self.sticks), (0.5, self.tops), (1.0, self.tops))  # their sides show
+            for rise, sticks in rises if bare else ((1.0, self.sticks),):
+                plane = self.plane(pose, STICK_THICK_MM * (layer + rise))
+                for k in range(layer, len(steps), 2):
+                    self._lay(canvas, sticks[k], plane, points[k, :2], directions[k])
         top = self.plane(pose, points[0, 2])
         if self.scene.marks == "dots":
             for k, point in enumerate(points):

@@ -22,7 +22,12 @@ COLOURS_BGR = {
     "red": (24, 20, 200), "green": (46, 158, 16), "blue": (212, 62, 18), "yellow": (20, 205, 235),
     "orange": (20, 110, 240), "magenta": (160, 20, 200),
 }  # fmt: skip
+WOODS_BGR = {  # of the sticks
+    "pale": np.array([112.0, 172, 214]), "dark": np.array([46.0, 82, 128]),
+    "yellow": np.array([40.0, 190, 232]), "grey": np.array([128.0, 126, 124]),
+}  # fmt: skip
 CHOICES = {
+    "wood": tuple(WOODS_BGR),
     "rig": ("ruler", "blocks"),
     "marks": ("dots", "tags", "none"),
     "opening": ("pulled_end", "even"),
@@ -41,6 +46,7 @@ class Scene:
     contrast: float = 1.0  # of the dots or tags against what lies under them, 0..1
     full_sections: int = 8  # ruler: between the two half sections; even
     section_mm: float = 104.0
+    wood: str = "pale"  # of the sticks: what they look like
     fold_mm: float | None = None  # ruler at rest: advance per full section; None: by the marks
     blocks: int = 7
     opening: str = "pulled_end"  # slow pull (load near the hand), or evenly shared

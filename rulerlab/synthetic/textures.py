@@ -18,7 +18,6 @@ from rulerlab.synthetic.scene import (
     Scene,
 )
 
-WOOD_BGR = np.array([112.0, 172, 214])
 SKIN_BGR = np.array([112.0, 146, 196])
 
 
@@ -73,20 +72,26 @@ def tag_label(tag: int, side_mm: float, density: float, contrast: float) -> Stic
     return _sticker(np.repeat(grey[..., None], 3, -1), paper, density, (middle, middle))
 
 
-def stick(length_mm: float, density: float, rng: np.random.Generator) -> Sticker:
-    """A wooden stick with round ends; its frame starts at the held-side joint, x along it."""
+def stick(
+    length_mm: float, density: float, rng: np.random.Generator, *, contact: float = 0.3,
+    wood_bgr: np.ndarray,
+) -> Sticker:
+    """A wooden stick with round ends; its frame starts at the held-side joint, x along it.
+
+    `contact` is how dark the soft shadow close around it is.
+    """
     pad, half = STICK_WIDTH_MM / 2 + 3.0, STICK_WIDTH_MM / 2
     shape = (int(2 * pad * density), int((length_mm + 2 * pad) * density))
     x = (np.arange(shape[1]) + 0.5) / density - pad
     y = (np.arange(shape[0]) + 0.5) / density - pad
     beyond = np.maximum(np.maximum(-x, x - length_mm), 0)
     inside = half - np.hypot(beyond[None, :], y[:, None])  # mm from the edge
-    wood = WOOD_BGR + rng.normal(0, 1, 3) * [9, 6, 4] + rng.normal(0, 5)
+    wood = wood_bgr + rng.normal(0, 1, 3) * [9, 6, 4] + rng.normal(0, 5)
     grain = 5 * _clouds(rng, shape, (14, 5)) + 3 * _clouds(rng, shape, (28, 9))
     round_edge = -34 * np.exp(-np.maximum(inside, 0) / 0.5)
     colour = wood + (grain + round_edge)[..., None]
     body = np.clip(inside * density + 0.5, 0, 1)
-    halo = 0.3 * np.exp(-np.square(np.minimum(inside, 0) / 1.1))
+    halo = contact * np.exp(-np.square(np.minimum(inside, 0) / 1.1))
     colour = colour * (body / np.maximum(body + halo * (1 - body), 1e-6))[..., None]
     return _sticker(np.clip(colour, 0, 255), body + halo * (1 - body), density, (pad, pad))
 

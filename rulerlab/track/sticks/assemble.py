@@ -33,8 +33,8 @@ class Path:
     turn: float = 0.0  # which way the last joint turns
 
 
-def best_paths(links: Links, *, most: int = 5) -> list[Path]:
-    """The best chains, the best one first."""
+def best_paths(links: Links) -> list[Path]:
+    """The best chain, and where that does not end in a full section, the best that does."""
     costs = _Costs(links)
     at_hinge: dict[int, list[tuple[int, int]]] = {}
     for k, (a, b) in enumerate(links.ends.tolist()):
@@ -64,7 +64,9 @@ def best_paths(links: Links, *, most: int = 5) -> list[Path]:
         beam = _distinct(grown)
         if not beam:
             break
-    return sorted(finished, key=lambda path: -path.score)[:most]
+    finished.sort(key=lambda path: -path.score)
+    second = next((path for path in finished if full[path.sticks[-1]]), None)
+    return [*finished[:1], *([second] if second is not None and second != finished[0] else [])]
 
 
 class _Costs:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rulerlab.errors import InputError
+from rulerlab.track.dots import SITINGS
 from rulerlab.track.pixels import chroma_at, compiled, grey_at
 from rulerlab.track.sticks.chain import frames_of
 from rulerlab.video import Frame
@@ -22,16 +23,16 @@ CUTS = (-0.12, 0.0, 0.12)  # widths from the axis at which a tip is looked for
 SHADE = 0.3  # by how much, of its brightness, the ground is darker in a shadow
 CORE, BESIDE = 0.3, (0.8, 1.3)  # widths from the axis: certainly stick, certainly beside it
 LEAST_CONTRAST = 1.5  # between stick and ground, in their own standard deviations
-SITING = (0.0, 0.5)  # place of the first chroma sample, luma px: as H.264 has it
+NO_LUMA = 1e9  # variance of Y that leaves it out of a mix
+CLEAR_PX = 0.4  # by which one place of the chroma samples must fit better than the usual one
 
 
 @dataclass(frozen=True)
 class Wood:
-    """How sticks differ from their surroundings: mix . (Y, U, V) + bias is 1 on a stick, 0 beside.
+    """How sticks differ from their surroundings: a mix of Y, U, V that is 1 on a stick, 0 beside.
     """
 
-    mix: np.ndarray  # (3,)
-    bias: float
+    mix: np.ndarray  # (6,) factors of Y, U, V, what is added, x, y (px) of the first chroma sample
     contrast: float  # between stick and surroundings, in their standard deviations
 
 
@@ -54,13 +55,44 @@ def learn_wood(frames: list[Frame], joints: list[np.ndarray], width_px: float) -
     inside, outside = np.concatenate(stick), np.concatenate(ground)
     if len(outside) < 50:
         raise InputError("the sticks lie so close that nothing is seen between or beside them")
+    even, between = SITINGS[frames[0].turned]
+    apart = [
+        _misfit_px(frames, joints, width_px, _mix(inside, outside, siting, NO_LUMA))
+        for siting in (even, between)
+    ]
+    return _mix(inside, outside, even if apart[0] + CLEAR_PX < apart[1] else between)
+
+
+def _mix(inside: np.ndarray, outside: np.ndarray, siting: tuple, luma: float = 0.0) -> Wood:
+    """The best mix for colours (M, 3) of the sticks and beside them; `luma` is more noise of Y."""
     middle, other = np.median(inside, axis=0), np.median(outside, axis=0)
     shade = SHADE * (other - [16.0, 128.0, 128.0])
     spread = _spread(inside, middle) + _spread(outside, other) + np.outer(shade, shade)
+    spread[0, 0] += luma
     mix = np.linalg.solve(spread, middle - other)
-    gap = float(mix @ (middle - other))
+    gap = max(float(mix @ (middle - other)), 1e-9)
     mix = mix / gap
-    return Wood(mix, float(-mix @ other), float(np.sqrt(gap)))
+    return Wood(np.array([*mix, -mix @ other, *siting]), float(np.sqrt(gap)))
+
+
+def _misfit_px(frames: list[Frame], joints: list[np.ndarray], width_px: float, wood: Wood) -> float:
+    """How far edges in luma lie to one side of edges in chroma along the rows, on average."""
+    axis = 0 if frames[0].turned % 180 == 0 else 1
+    sides: list[list[float]] = [[], []]
+    for frame, place in zip(frames, joints, strict=True):
+        place = np.ascontiguousarray(place, float)
+        widths = np.full(len(place) - 1, width_px)
+        offset, _ = find_edges(frame.luma, frame.chroma_u, frame.chroma_v, wood.mix, place,
+                               widths, 0.4 * width_px)
+        beside = luma_beside(frame.luma, place, widths, offset)
+        _, normal = frames_of(place)
+        for k, side, sample in zip(*np.nonzero(np.isfinite(beside)), strict=True):
+            way = normal[k, axis] * (1 - 2 * side)
+            if abs(way) > 0.5:
+                sides[int(way > 0)].append(beside[k, side, sample] / way)
+    if min(map(len, sides)) < 20:
+        return np.inf
+    return abs(float(np.median(sides[0]) + np.median(sides[1]))) / 2
 
 
 def _spread(colours: np.ndarray, middle: np.ndarray) -> np.ndarray:
@@ -90,10 +122,10 @@ def _colours(frame: Frame, places: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def wood_at(luma, u, v, mix, bias, x, y):
+def wood_at(luma, u, v, mix, x, y):
     """The mix that is 1 on a stick and 0 beside it, at a place between the pixels."""
-    chroma = chroma_at(u, v, 0.5 * x, 0.5 * y - 0.25, mix[1], mix[2])
-    return mix[0] * grey_at(luma, x, y) + chroma + bias
+    chroma = chroma_at(u, v, 0.5 * (x - mix[4]), 0.5 * (y - mix[5]), mix[1], mix[2])
+    return mix[0] * grey_at(luma, x, y) + chroma + mix[3]
 
 
 @compiled
@@ -125,12 +157,13 @@ def _fall(value, count, level, start):
 
 
 @compiled
-def find_edges(luma, u, v, mix, bias, joints, width, reach):
+def find_edges(luma, u, v, mix, joints, widths, reach):
     """Offsets (S, 2, SAMPLES) of the edges seen, px outwards from their expected places; NaN
     where another stick lies beside or above, or where none is seen.
 
     Side 0 lies along the normal (-y, x) of a section, side 1 against it. `open_` (S, 2, SAMPLES)
-    tells where an edge should be seen. Edges are looked for up to `reach` px away.
+    tells where an edge should be seen. Edges are looked for up to `reach` px away; `widths` (S,)
+    are those of the sections.
     """
     sections = len(joints) - 1
     offset = np.full((sections, 2, SAMPLES), np.nan)
@@ -138,8 +171,10 @@ def find_edges(luma, u, v, mix, bias, joints, width, reach):
     high, wide = luma.shape
     steps = int(2 * reach / STEP) + 1
     value = np.empty(steps)
-    inner = max(0.22 * width, 2.0)
+    widest = widths.max()
+    inner = max(0.22 * widest, 2.0)
     for k in range(sections):
+        width = widths[k]
         wx, wy = joints[k + 1, 0] - joints[k, 0], joints[k + 1, 1] - joints[k, 1]
         length = max(np.hypot(wx, wy), 1e-9)
         nx, ny = -wy / length, wx / length
@@ -152,25 +187,25 @@ def find_edges(luma, u, v, mix, bias, joints, width, reach):
                 x, y = ax + 0.5 * width * ox, ay + 0.5 * width * oy
                 if not (2 < x < wide - 3 and 2 < y < high - 3):
                     continue
-                out = 0.5 * width + NEAR
+                out = 0.5 * widest + NEAR
                 if not (is_free(joints, x, y, k, k, out)
                         and is_free(joints, x + NEAR * ox, y + NEAR * oy, k, k, out)):
                     continue
                 open_[k, side, m] = True
-                level = 0.5 * (wood_at(luma, u, v, mix, bias, x - inner * ox, y - inner * oy)
-                               + wood_at(luma, u, v, mix, bias, ax, ay))
+                level = 0.5 * (wood_at(luma, u, v, mix, x - inner * ox, y - inner * oy)
+                               + wood_at(luma, u, v, mix, ax, ay))
                 if not 0.35 < level < 2.0:
                     continue
                 for s in range(steps):
                     at = STEP * s - reach
-                    value[s] = wood_at(luma, u, v, mix, bias, x + at * ox, y + at * oy)
+                    value[s] = wood_at(luma, u, v, mix, x + at * ox, y + at * oy)
                 place = _fall(value, steps, 0.5 * level, reach / STEP)
                 if not np.isfinite(place):
                     continue
                 shift = STEP * place - reach
-                beyond = wood_at(luma, u, v, mix, bias, x + (shift + NEAR) * ox,
+                beyond = wood_at(luma, u, v, mix, x + (shift + NEAR) * ox,
                                  y + (shift + NEAR) * oy)
-                within = wood_at(luma, u, v, mix, bias, x + (shift - NEAR) * ox,
+                within = wood_at(luma, u, v, mix, x + (shift - NEAR) * ox,
                                  y + (shift - NEAR) * oy)
                 if beyond < 0.3 * level and within > 0.7 * level:
                     offset[k, side, m] = shift
@@ -178,7 +213,7 @@ def find_edges(luma, u, v, mix, bias, joints, width, reach):
 
 
 @compiled
-def find_tips(luma, u, v, mix, bias, joints, width, overhang):
+def find_tips(luma, u, v, mix, joints, width, overhang):
     """How far each stick reaches beyond its two joints along its axis, px, (S, 2, cuts); NaN
     where another stick covers the tip or none is seen.
     """
@@ -211,18 +246,45 @@ def find_tips(luma, u, v, mix, bias, joints, width, overhang):
                     continue
                 level = 0.0
                 for s in range(8):
-                    level += wood_at(luma, u, v, mix, bias, x - (0.5 + 0.12 * s) * width * ox,
+                    level += wood_at(luma, u, v, mix, x - (0.5 + 0.12 * s) * width * ox,
                                      y - (0.5 + 0.12 * s) * width * oy) / 8
                 if not 0.35 < level < 2.0:
                     continue
                 for s in range(steps):
                     at = overhang + STEP * s - reach
-                    value[s] = wood_at(luma, u, v, mix, bias, x + at * ox, y + at * oy)
+                    value[s] = wood_at(luma, u, v, mix, x + at * ox, y + at * oy)
                 place = _fall(value, steps, 0.5 * level, reach / STEP)
                 if not np.isfinite(place):
                     continue
                 at = overhang + STEP * place - reach
-                beyond = wood_at(luma, u, v, mix, bias, x + (at + NEAR) * ox, y + (at + NEAR) * oy)
+                beyond = wood_at(luma, u, v, mix, x + (at + NEAR) * ox, y + (at + NEAR) * oy)
                 if beyond < 0.3 * level:
                     found[k, end, c] = at
+    return found
+
+
+@compiled
+def luma_beside(luma, joints, widths, offset):
+    """How far outwards of each edge (S, 2, SAMPLES) luma changes most, px; NaN where none is."""
+    found = np.full(offset.shape, np.nan)
+    for k in range(len(joints) - 1):
+        wx, wy = joints[k + 1, 0] - joints[k, 0], joints[k + 1, 1] - joints[k, 1]
+        length = max(np.hypot(wx, wy), 1e-9)
+        for m in range(SAMPLES):
+            share = 0.04 + 0.92 * m / (SAMPLES - 1)
+            ax, ay = joints[k, 0] + share * wx, joints[k, 1] + share * wy
+            for side in range(2):
+                if not np.isfinite(offset[k, side, m]):
+                    continue
+                sign = 1.0 - 2.0 * side
+                ox, oy = -sign * wy / length, sign * wx / length
+                most = 4.0
+                for s in range(-10, 11):
+                    at = 0.5 * widths[k] + offset[k, side, m] + 0.25 * s
+                    change = abs(grey_at(luma, ax + (at + 0.5) * ox, ay + (at + 0.5) * oy)
+                                 - grey_at(luma, ax + (at - 0.5) * ox, ay + (at - 0.5) * oy))
+                    change *= np.exp(-0.5 * (0.25 * s / 1.5) ** 2)
+                    if change > most:
+                        most = change
+                        found[k, side, m] = 0.25 * s
     return found

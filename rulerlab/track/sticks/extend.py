@@ -16,6 +16,7 @@ ALONG = 40
 OUTLINE = 1.25  # widths: what lies this near to a stick is explained by it
 NEW = 0.07  # share of a stick that must show where no other stick is
 WRONG = 0.06  # share of a stick that may show the colour of something else
+APART = 0.9  # widths: no two hinges are nearer to each other
 HALVES = (0.42, 0.46, 0.5, 0.54)  # of a full section: what is called half
 OWN_EDGES = 0.6  # share of what shows of a stick that must have edges: skin has none
 BESIDE = 1.3  # widths from the axis: the ground on which the sticks lie
@@ -30,6 +31,13 @@ class Chain:
 
     place: np.ndarray
     kinds: tuple[str, ...]  # "full", "half" or "free"
+
+    @property
+    def full_px(self) -> float:
+        """Length of a full section; NaN when there is none."""
+        length = np.linalg.norm(np.diff(self.place, axis=0), axis=1)
+        full = [size for size, kind in zip(length, self.kinds, strict=True) if kind == "full"]
+        return float(np.median(full)) if full else float("nan")
 
     def reversed(self) -> Chain:
         return Chain(self.place[::-1], self.kinds[::-1])
@@ -47,8 +55,12 @@ def unexplained(sight: Sight, chain: Chain, over: float, *, wide: float = OUTLIN
     return np.where(known, 0.0, np.clip(sight.evidence, -1, 1)).astype(np.float32)
 
 
-def extend(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> Chain:
-    """The chain with every stick that is plainly there beyond its ends, if nothing covers them."""
+def extend(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> tuple[Chain, float]:
+    """The chain with every stick that is plainly there beyond its ends, if nothing covers them.
+
+    The second value is what speaks for those sticks, in well-seen sticks.
+    """
+    gain = 0.0
     for _ in range(2 * len(chain.kinds)):
         longer = _one_more(sight, lab, chain, over)
         if longer is None:
@@ -56,8 +68,18 @@ def extend(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> Chain:
             longer = turned.reversed() if turned is not None else None
         if longer is None:
             break
+        gain += _worth_of_new(sight, chain, longer)
         chain = longer
-    return chain
+    return chain, gain
+
+
+def _worth_of_new(sight: Sight, before: Chain, after: Chain) -> float:
+    """What speaks for the one stick by which a chain has grown, at either end."""
+    new = slice(0, 2) if len(before.place) and (after.place[-1] == before.place[-1]).all() \
+        else slice(-2, None)
+    start, end = after.place[new]
+    seen = support(sight, start[None], end[None])
+    return float(seen.edges[0] * min(np.linalg.norm(end - start) / before.full_px, 1.0))
 
 
 def covered_share(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> float:
@@ -84,8 +106,8 @@ def covered_share(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> f
 
 def _one_more(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> Chain | None:
     """The chain with one more stick after its last hinge; None when there is none to see."""
-    full = _full_length(chain)
-    if full is None or chain.kinds[-1] == "free":
+    full = chain.full_px
+    if not np.isfinite(full) or chain.kinds[-1] == "free":
         return None
     if covered_share(sight, lab, chain, over) > COVERED:
         return None
@@ -105,15 +127,33 @@ def _one_more(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> Chain
         seen = support(sight, start, end)
         good = (new > NEW) & (wrong < WRONG) & beyond & (seen.cover > 0.85)
         good &= seen.edges > OWN_EDGES * new - 0.05
-        gain = np.where(good, (new + 0.5 * seen.edges) * size / full, 0.0)
+        apart = np.linalg.norm(end[:, None] - chain.place[None], axis=-1).min(1)
+        good &= (apart > APART * sight.width) & ~_crosses(hinge, end, chain.place[:-1])
+        gain = np.where(good, new + 0.5 * seen.edges, 0.0)
         if gain.max() > best:
             best = float(gain.max())
             chosen = Chain(np.vstack([chain.place, end[gain.argmax()]]), (*chain.kinds, kind))
     return chosen or _one_free(sight, chain, over, full)
 
 
+def _crosses(hinge: np.ndarray, end: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """Which of the sticks from `hinge` to `end` (A, 2) cross a broken line (P, 2), (A,)."""
+    def side(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+        way, away = b - a, c - a
+        return way[..., 0] * away[..., 1] - way[..., 1] * away[..., 0] > 0
+
+    first, second, tip = line[:-1], line[1:], end[:, None]
+    apart = side(hinge, tip, first) != side(hinge, tip, second)
+    return (apart & (side(first, second, hinge) != side(first, second, tip))).any(1)
+
+
 def _one_free(sight: Sight, chain: Chain, over: float, full: float) -> Chain | None:
-    """The chain with a stick of any length after its last hinge, as far as both its edges show."""
+    """The chain with a stick of any length after its last hinge, as far as both its edges show.
+
+    Only the pulled end has such a stick.
+    """
+    if "free" in chain.kinds:
+        return None
     rest = unexplained(sight, chain, over, wide=CLEAR)
     angle = np.radians(np.arange(0, 360, STEP_DEG))
     way = np.c_[np.cos(angle), np.sin(angle)]
@@ -123,7 +163,7 @@ def _one_free(sight: Sight, chain: Chain, over: float, full: float) -> Chain | N
     seen = support(sight, start, hinge + way * size, margin=0.0)
     share = np.linspace(0, 1, seen.seen.shape[1])
     reach = sight.width + share * (size - sight.width)
-    fresh = sight.at(rest, hinge[:, None] + reach[None, :, None] * way[:, None], -1.0) > 0.3
+    fresh = sight.at(rest, hinge[:, None] + reach[None, :, None] * way[:, None], -1.0) > 0
     total = np.cumsum(np.where(fresh, seen.seen.mean(-1), -0.5) - 0.5, axis=1)
     best = int(total.max(1).argmax())
     length = reach[total[best].argmax()]
@@ -131,12 +171,6 @@ def _one_free(sight: Sight, chain: Chain, over: float, full: float) -> Chain | N
         return None
     end = chain.place[-1] + way[best] * length
     return Chain(np.vstack([chain.place, end]), (*chain.kinds, "free"))
-
-
-def _full_length(chain: Chain) -> float | None:
-    length = np.linalg.norm(np.diff(chain.place, axis=0), axis=1)
-    full = [size for size, kind in zip(length, chain.kinds, strict=True) if kind == "full"]
-    return float(np.median(full)) if full else None
 
 
 def _shown(sight: Sight, rest: np.ndarray, hinge: np.ndarray, way: np.ndarray, size: float):

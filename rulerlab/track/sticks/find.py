@@ -9,6 +9,7 @@ import numpy as np
 from rulerlab.errors import InputError
 from rulerlab.track.sticks.assemble import Path, best_paths
 from rulerlab.track.sticks.candidates import candidates
+from rulerlab.track.sticks.check import continues, doubt, left_over
 from rulerlab.track.sticks.extend import Chain, extend
 from rulerlab.track.sticks.links import Links, full_lengths, link, overhang
 from rulerlab.track.sticks.orient import held_first
@@ -25,6 +26,7 @@ from rulerlab.track.sticks.sight import Sight, look
 from rulerlab.track.sticks.wood import stick_evidence
 
 SAME_WIDTH = 0.12  # bars whose widths differ by less than this share may be the same kind of stick
+PASSES = 3  # times that the colours are learned anew from the chain found
 LEAST_SCORE = 1.6  # well-seen sticks that make a chain
 HELP = "give the joints of one picture with --joints FILE, or pick them with --pick"
 
@@ -50,17 +52,20 @@ class Found:
 class _Guess:
     """A path with what it was found by."""
 
-    path: Path
+    paths: tuple[Path, ...]  # the best one first
     links: Links
     sight: Sight
     over: float
 
     @property
-    def chain(self) -> Chain:
-        sticks = list(self.path.sticks)
+    def score(self) -> float:
+        return self.paths[0].score
+
+    def chain(self, path: Path) -> Chain:
+        sticks = list(path.sticks)
         full, half = self.links.is_full[sticks], self.links.is_half[sticks]
         kinds = np.where(full, "full", np.where(half, "half", "free"))
-        return Chain(self.links.hinge[list(self.path.hinges)], tuple(kinds.tolist()))
+        return Chain(self.links.hinge[list(path.hinges)], tuple(kinds.tolist()))
 
 
 def find_chain(
@@ -74,30 +79,41 @@ def find_chain(
     work, scale = working_picture(picture_bgr)
     lab = smooth_lab(work)
     segments = edge_segments(lab)
-    guess = _search(lab, segments, points)
-    chain = extend(guess.sight, lab, guess.chain, guess.over)
+    bars = find_bars(lab, segments)
+    guess = _search(lab, segments, bars)
+    chain, score = _grown(guess, lab)
+    why_not = doubt(guess.sight, bars, chain, guess.over)
+    if why_not is not None:
+        raise InputError(f"{why_not}; {HELP}")
+    if points is not None and len(chain.place) != points:
+        raise InputError(
+            f"{len(chain.place)} joints are found, rig.toml says points = {points}; {HELP}")
     chain, covered, why = held_first(guess.sight, lab, chain, guess.over, pull)
     refined = refine(guess.sight, chain, guess.over, seen_ends=(True, not covered))
     return Found(
         refined.place / scale, refined.covariance / scale**2, refined.width / scale,
-        chain.kinds, guess.path.score, (why,) if why else (),
+        chain.kinds, score, (why,) if why else (),
     )
 
 
-def _search(lab: np.ndarray, segments: list[np.ndarray], points: int | None) -> _Guess:
-    bars = find_bars(lab, segments)
+def _search(lab: np.ndarray, segments: list[np.ndarray], bars: Bars) -> _Guess:
     best: _Guess | None = None
     for width in width_candidates(bars):
         alike = bars.pick(np.abs(np.log(bars.width / width)) < SAME_WIDTH)
         if len(alike.width) < 2:
             continue
         guess = _assemble(lab, segments, alike)
-        if guess is not None and (best is None or guess.path.score > best.path.score):
+        if guess is not None and (best is None or guess.score > best.score):
             best = guess
-    if best is None or best.path.score < LEAST_SCORE:
+    if best is None or best.score < LEAST_SCORE:
         raise InputError(f"no folding ruler stands out in the picture; {HELP}")
-    again = _assemble(lab, segments, _sticks(best))
-    if again is not None and again.path.score > best.path.score:
+    for _ in range(PASSES):
+        chain = best.chain(best.paths[0])
+        loose = left_over(best.sight, bars, chain, best.over)
+        loose = loose.pick(continues(best.sight, loose, chain, best.over))
+        again = _assemble(lab, segments, _sticks(best).joined(loose))
+        if again is None or again.score <= best.score:
+            break
         best = again
     return best
 
@@ -110,13 +126,24 @@ def _assemble(lab: np.ndarray, segments: list[np.ndarray], bars: Bars) -> _Guess
     best: _Guess | None = None
     for full in full_lengths(found, sight.width):
         links = link(sight, found, full, over)
-        for path in best_paths(links, most=1):
-            if best is None or path.score > best.path.score:
-                best = _Guess(path, links, sight, over)
+        paths = best_paths(links)
+        if paths and (best is None or paths[0].score > best.score):
+            best = _Guess(tuple(paths), links, sight, over)
     return best
 
 
 def _sticks(guess: _Guess) -> Bars:
     """The well-seen sticks of a chain as bars."""
-    good = guess.links.worth[list(guess.path.sticks)] > 0.3
-    return guess.chain.bars(guess.sight.width).pick(good)
+    path = guess.paths[0]
+    good = guess.links.worth[list(path.sticks)] > 0.3
+    return guess.chain(path).bars(guess.sight.width).pick(good)
+
+
+def _grown(guess: _Guess, lab: np.ndarray) -> tuple[Chain, float]:
+    """The chain that is best when the sticks beyond its ends count as well, and its score."""
+    best, most = None, -np.inf
+    for path in guess.paths:
+        chain, gain = extend(guess.sight, lab, guess.chain(path), guess.over)
+        if path.score + gain > most:
+            best, most = chain, path.score + gain
+    return best, most

@@ -96,7 +96,7 @@ def link(sight: Sight, found: Candidates, full: float, over: float) -> Links:
     good &= (length > LAST[0]) & (length < LAST[1])
     good = _best_of_each(ends, np.where(good, seen.edges, -np.inf))
     seen = Support(seen.cover[good], seen.edges[good], seen.seen[good], seen.place[good])
-    evidence = seen.seen.reshape(len(good), -1) > SPEAKS
+    evidence = seen.seen.reshape(len(good), 2 * SAMPLES) > SPEAKS
     known = _known(seen, start[good], end[good], sight.width) & evidence[:, None]
     return Links(hinge, ends[good], seen.edges, length[good], evidence, known, size)
 

@@ -36,6 +36,11 @@ class Bars:
         """Some of the bars, by mask or index."""
         return Bars(self.start[which], self.end[which], self.width[which], self.contrast[which])
 
+    def joined(self, other: Bars) -> Bars:
+        """These bars and those."""
+        return Bars(*(np.concatenate([getattr(self, name), getattr(other, name)])
+                      for name in ("start", "end", "width", "contrast")))
+
 
 def working_picture(picture_bgr: np.ndarray) -> tuple[np.ndarray, float]:
     """The picture in working size, and working pixels per pixel."""

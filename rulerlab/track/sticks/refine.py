@@ -47,7 +47,7 @@ def refine(
     """
     width, place = sight.width, chain.place.astype(float)
     count = place.size
-    unknowns = np.concatenate([place.ravel(), [over], _first_trend(place, chain.kinds),
+    unknowns = np.concatenate([place.ravel(), [over], [np.log(chain.full_px)], np.zeros(TREND - 1),
                                np.zeros(count - 2)])
     prior = np.concatenate([
         np.full(count, 1 / (WEAK_SIGMA * width)), [1 / (OVERHANG_SIGMA * width)],
@@ -189,12 +189,6 @@ def _trend_terms(place: np.ndarray) -> np.ndarray:
     _, unit, _ = _frames(place)
     double = unit[:, 0] ** 2 - unit[:, 1] ** 2, 2 * unit[:, 0] * unit[:, 1]
     return np.c_[np.ones(len(middle)), (middle - middle.mean(0)) / size, np.array(double).T]
-
-
-def _first_trend(place: np.ndarray, kinds: tuple[str, ...]) -> np.ndarray:
-    length, _, _ = _frames(place)
-    full = [size for size, kind in zip(length, kinds, strict=True) if kind == "full"]
-    return np.array([np.log(np.median(full)), *[0.0] * (TREND - 1)])
 
 
 def _add_lengths(system, place, kinds, trend) -> None:

@@ -9,11 +9,13 @@ import numpy as np
 
 from rulerlab.track.sticks.chain import LAYER, TREND, Lines, Rods, equations, solve
 
-TREND_SIGMA = (3.0, 0.03, 0.03, 0.015, 0.015)  # relative: scale, then perspective
+TREND_SIGMA = (3.0, 0.03, 0.03, 0.003, 0.003)  # relative: scale, then perspective
 HALF_SIGMA, FREE_SIGMA = 0.04, 0.5  # of a full section: how much these may differ from the start
 OVERHANG_SIGMA = 0.15  # widths
-LAYER_SIGMA = (0.004, 0.001, 0.001)  # spans: thickness over the camera's distance; its foot
+LAYER_SIGMA = (0.003, 0.0006, 0.0006)  # spans: thickness over the camera's distance; its foot
 HIDDEN_SIGMA, GIVEN_SIGMA = 0.15, 0.01  # of a section whose end is hidden: guessed, or given
+TOP, TOP_SIGMA = 0.6, 0.3  # thicknesses from the middle of the upper stick to the joint's top
+LOOKS = 4.0  # a whole clip counts as so many pictures: what errs in one errs in the next
 ROUNDS = 6
 
 
@@ -24,7 +26,7 @@ def fit_shared(lines: Lines, rods: Rods) -> Rods:
     sigma += [HALF_SIGMA if rods.kinds[k] == "half" else FREE_SIGMA for k in loose]
     sigma.append(OVERHANG_SIGMA * rods.width_px)
     sigma += [part * rods.span_px for part in LAYER_SIGMA]
-    stiff = 1 / np.array(sigma) ** 2
+    stiff = max(len(lines.base) / LOOKS, 1.0) / np.array(sigma) ** 2
     expected = np.concatenate([
         [rods.trend[0], *[0.0] * (TREND - 1)],
         [0.5 if rods.kinds[k] == "half" else rods.share[k] for k in loose],
@@ -68,12 +70,26 @@ def solve_all(lines: Lines, rods: Rods):
     for begin in range(0, len(lines.base), 256):
         part = lines.pick(slice(begin, begin + 256))
         place, spread = solve(part, rods)
-        if rods.layer[0] > 0:  # every second stick lies above: joints are where their tops are
-            place = place + rods.aside(place)
-        joints.append(place)
-        covariance.append(spread)
+        joints.append(place + _rise(rods) * rods.aside(place))
+        covariance.append(spread + _doubt_of_rise(TOP_SIGMA * rods.aside(place)))
     alone = np.zeros(lines.base.shape[:2], bool)
     for joint, section, end in ((0, 0, 0), (-1, -1, 1)):
         if rods.kinds[section] == "free":
             alone[:, joint] = lines.tip_weight[:, section, end] == 0
     return np.concatenate(joints), np.concatenate(covariance), alone
+
+
+def _rise(rods: Rods) -> float:
+    """From the layer of the joints to their tops, in shifts of every second stick.
+
+    Edges show the middle of a stick's thickness; what lies nearer to the camera is seen further
+    from its foot.
+    """
+    return 1 + TOP if rods.layer[0] > 0 else -TOP
+
+
+def _doubt_of_rise(shift: np.ndarray) -> np.ndarray:
+    """Covariances (T, 2N, 2N) of joints whose tops are all higher or lower than taken, (T, N, 2).
+    """
+    flat = shift.reshape(len(shift), -1)
+    return flat[:, :, None] * flat[:, None]

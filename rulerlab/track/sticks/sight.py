@@ -11,6 +11,7 @@ from rulerlab.track.sticks.pairs import Bars, strip_colours
 
 INNER, OUTER = 0.34, 0.68  # widths from the axis: just inside and just outside a long edge
 SAMPLES = 48  # along a stick
+ALIKE = 0.5  # evidence at which a stick has the common colour of all
 SLACK = 0.12  # widths by which an edge may lie beside its place
 
 
@@ -18,7 +19,7 @@ SLACK = 0.12  # widths by which an edge may lie beside its place
 class Sight:
     """A working picture seen with learned eyes: where sticks may be, and where edges run."""
 
-    evidence: np.ndarray  # (H, W) log likelihood ratio of stick against the rest
+    evidence: np.ndarray  # (H, W) 1 where it looks like stick, -1 like what lies beside them
     slope_x: np.ndarray  # (H, W, 3) d Lab/dx
     slope_y: np.ndarray  # (H, W, 3) d Lab/dy
     width: float  # of a stick, working pixels
@@ -86,8 +87,8 @@ def support(sight: Sight, start: np.ndarray, end: np.ndarray, *, margin: float =
     cut = np.minimum(margin * sight.width / length[:, 0], 0.3)
     share = cut[:, None] + (1 - 2 * cut[:, None]) * np.linspace(0, 1, SAMPLES)
     place = start[:, None] + share[..., None] * way[:, None]
-    middle = sight.at(sight.evidence, place, -5.0) > 0
-    cover, seen, rims = middle.astype(float), [], []
+    core = sight.at(sight.evidence, place, -5.0)
+    cover, seen, rims = (core > 0).astype(float), [], []
     for side in (-1.0, 1.0):
         inside = sight.at(sight.evidence, place + side * INNER * sight.width * normal, -5.0) > 0
         outside = sight.at(sight.evidence, place + side * OUTER * sight.width * normal, -5.0) > 0
@@ -96,5 +97,8 @@ def support(sight: Sight, start: np.ndarray, end: np.ndarray, *, margin: float =
         cover += inside
         seam = np.clip(rim - 1, -0.25, 0.75)
         seen.append(np.where(inside, np.where(outside, seam, np.clip(rim, 0.3, 1.0)), -0.5))
+    alike = np.clip(np.median(core, axis=1) / ALIKE, 0, 1)  # another material is worth less
     both = np.stack(seen, -1)
-    return Support((cover / 3).mean(1), both.mean((1, 2)), both, np.stack(rims, 2))
+    edges = both.mean((1, 2))
+    edges = np.where(edges > 0, edges * alike, edges)
+    return Support((cover / 3).mean(1), edges, both, np.stack(rims, 2))

@@ -16,7 +16,7 @@ KNOWN = 0.35  # what a place on a section counts that was placed before
 
 
 @compiled
-def _turned(luma, u, v, mix, bias, placed, way, length, width):
+def _turned(luma, u, v, mix, placed, way, length, width):
     """Unit vector near `way` along which a stick of this length is seen best from the last of the
     joints that are `placed`.
     """
@@ -33,8 +33,8 @@ def _turned(luma, u, v, mix, bias, placed, way, length, width):
             worth = 1.0 if is_free(placed, x, y, -1, -1, 0.5 * width) else KNOWN
             for side in (-1.0, 1.0):
                 inner, outer = 0.3 * width * side, 0.75 * width * side
-                inside = wood_at(luma, u, v, mix, bias, x - inner * wy, y + inner * wx)
-                outside = wood_at(luma, u, v, mix, bias, x - outer * wy, y + outer * wx)
+                inside = wood_at(luma, u, v, mix, x - inner * wy, y + inner * wx)
+                outside = wood_at(luma, u, v, mix, x - outer * wy, y + outer * wx)
                 total += worth * (min(inside, 1.0) - 0.5 * min(max(outside, 0.0), 1.0))
         if total > best:
             best = total
@@ -51,7 +51,7 @@ def sweep(frame: Frame, wood: Wood, joints: np.ndarray, rods: Rods) -> np.ndarra
     for k in range(len(length)):
         way = joints[k + 1] - joints[k]
         way = way / max(np.linalg.norm(way), 1e-9)
-        found = _turned(*planes, wood.mix, wood.bias, place[: k + 1], way, length[k], rods.width_px)
+        found = _turned(*planes, wood.mix, place[: k + 1], way, length[k], rods.width_px)
         if k:
             came = place[k] - place[k - 1]
             if (came[0] * found[1] - came[1] * found[0]) * rods.turns[k - 1] < 0:

@@ -34,11 +34,11 @@ def bar_mask(bars: Bars, shape: tuple[int, ...], *, wide: float, longer: float =
 
 
 def stick_evidence(lab: np.ndarray, bars: Bars) -> np.ndarray:
-    """Log likelihood ratio of stick against everything else for every pixel, (H, W) float32.
+    """How much every pixel looks like stick rather than like anything else, (H, W) float32.
 
-    `bars` are those taken for pieces of sticks; `lab` as of `smooth_lab`. Zero lies half way
-    between what is typical of the sticks and what is typical beside them, so that the outline at
-    zero is the sticks' own.
+    A log likelihood ratio, scaled to 1 for what is typical of the sticks and -1 for what is typical
+    beside them, so that the outline at 0 is the sticks' own. `bars` are those taken for pieces of
+    sticks; `lab` as of `smooth_lab`.
     """
     width = float(np.median(bars.width))
     inside = bar_mask(bars, lab.shape, wide=CORE)
@@ -51,7 +51,8 @@ def stick_evidence(lab: np.ndarray, bars: Bars) -> np.ndarray:
     ratio = np.log((stick + FLOOR) / (elsewhere + FLOOR)).astype(np.float32)
     evidence = ratio[tuple(np.moveaxis(bins, -1, 0))]
     evidence = cv2.GaussianBlur(evidence, (0, 0), max(0.06 * width, 0.6))
-    return evidence - 0.5 * (np.median(evidence[inside]) + np.median(evidence[outside & near]))
+    stick, ground = np.median(evidence[inside]), np.median(evidence[outside & near])
+    return (2 * evidence - stick - ground) / max(float(stick - ground), 1e-3)
 
 
 def _bins(lab: np.ndarray) -> np.ndarray:
