@@ -130,7 +130,8 @@ def test_a_fit_that_is_not_valid_says_so_before_its_numbers(tmp_path):
     told = runs.FIT | {"valid": False, "message": "no law explains it"}
     (folder / "fit.json").write_text(store.json_text(told))
     text = page_of(folder).text
-    assert text.index("not to be quoted") < text.index("0.0856")
+    assert text.index("The fit is not valid") < text.index("Result") < text.index("0.0856")
+    assert "not valid" not in page_of(folder, student=True).text
 
 
 def test_the_comparison_tells_chain_network_and_whether_they_agree(tmp_path):

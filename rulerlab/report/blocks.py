@@ -34,9 +34,9 @@ class Text:
 
 @dataclass(frozen=True)
 class Formula:
-    """An equation on a line of its own, without the dollars."""
+    """Equations on a line of their own, without the dollars."""
 
-    maths: str
+    parts: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from rulerlab.report.blocks import (
     Words,
 )
 from rulerlab.report.budget import error_budget
-from rulerlab.report.findings import comparison_section, fit_section
+from rulerlab.report.findings import comparison_section, fit_alert, fit_section
 from rulerlab.report.method import method
 from rulerlab.store import Run, shape_numbers
 
@@ -101,7 +101,10 @@ def _opening(run: Run, student: bool) -> Section:
         blocks.append(Text(f"{str(info.get('kind', 'chain')).capitalize()}, {info['points']} points"
                            f" ({info.get('marks', 'marks')}), {info.get('frames')} frames."))
     alerts = [*(info.get("quality") or []), *(info.get("warnings") or [])]
-    blocks += [Alert(str(alert)) for alert in alerts] or [Alert("No warnings.", fine=True)]
+    told = [Alert(str(alert)) for alert in alerts]
+    unfit = None if student else fit_alert(run.folder)
+    told += [unfit] if unfit else []
+    blocks += told or [Alert("No warnings.", fine=True)]
     if student:
         blocks.append(Lines("Names, group, date:", 1))
     blocks.append(Facts(tuple(_facts(run, student))))
@@ -192,8 +195,13 @@ def _figures(run: Run, student: bool) -> Section | None:
                     "before.", folder / "loads.svg",
                     curve and (lambda figure: plots.plot_loads(curve, figure.subplots())), 3.2),
         ]
-    kept = [figure for figure in figures if figure.draw or (figure.path and figure.path.exists())]
+    kept = _shown(figures)
     return Section("Plots", tuple(kept)) if kept else None
+
+
+def _shown(figures: list[Picture]) -> list[Picture]:
+    """Those that can be drawn, or lie in the run folder."""
+    return [figure for figure in figures if figure.draw or (figure.path and figure.path.exists())]
 
 
 def _times(info: dict[str, Any]) -> dict[str, float]:
@@ -292,7 +300,7 @@ def _health(run: Run) -> Section | None:
     picture = Picture("How each point was obtained in each frame, and the standard deviation of "
                       "its position.", run.folder / "plots" / "health.svg",
                       tracks and (lambda figure: plots.draw_health(figure, tracks)), 4.2)
-    blocks += [picture] if picture.draw or picture.path.exists() else []
+    blocks += _shown([picture])
     return Section("Health of the recording", tuple(blocks)) if blocks else None
 
 

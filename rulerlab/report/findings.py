@@ -22,21 +22,42 @@ SYMBOLS = {
 
 def fit_section(folder: Path) -> Section | None:
     """Law, verdict, parameters with their intervals, evidence; None when nothing was fitted."""
-    if not (folder / NAME).exists():
+    fit = _fit_of(folder)
+    if fit is None:
         return None
-    try:
-        fit = read_fit(folder)
-    except InputError as error:
-        return Section("Fit", (Alert(str(error)),))
-    blocks: list[Block] = [Alert(f"law: {fit.law}. {fit.message}" if fit.valid else
-                                 f"not valid: {fit.message}. Its numbers are not to be quoted.",
-                                 fine=fit.valid)]
+    if isinstance(fit, Alert):
+        return Section("Fit", (fit,))
+    blocks: list[Block] = [_verdict(fit)]
     heads = (Words("parameter"), Words("value ± sigma"), Words("95 % interval"))
     blocks.append(Table(tuple(_row(name, p) for name, p in fit.parameters.items()), heads))
     evidence = _evidence(fit)
     if evidence:
         blocks.append(Table(tuple(evidence)))
     return Section("Fit", (*blocks, *_pictures(folder, "fit")))
+
+
+def fit_alert(folder: Path) -> Alert | None:
+    """What the first lines of a report have to say of a fit that can't be used."""
+    fit = _fit_of(folder)
+    if fit is None or isinstance(fit, Alert):
+        return fit
+    return None if fit.valid else Alert(f"The fit is {_verdict(fit).words}")
+
+
+def _fit_of(folder: Path) -> FitResult | Alert | None:
+    """The fit of a run folder, or why it can't be read; None when there is none."""
+    if not (folder / NAME).exists():
+        return None
+    try:
+        return read_fit(folder)
+    except InputError as error:
+        return Alert(str(error))
+
+
+def _verdict(fit: FitResult) -> Alert:
+    if fit.valid:
+        return Alert(f"law: {fit.law}. {fit.message}".strip(), fine=True)
+    return Alert(f"not valid: {fit.message}. Its numbers are not to be quoted.")
 
 
 def _row(name: str, p: Parameter) -> tuple[str, str, str]:
@@ -157,7 +178,7 @@ def _distance_row(name: str, found: dict[str, Any]) -> list[tuple[str, str]]:
                   else (apart, None))
     if rms is None:
         return []
-    size = quoted(rms, float("nan") if sigma is None else sigma)
-    verdict = {True: "; agrees within the errors", False: "; does not agree"}.get(
-        found.get("accepted"), "")
+    size = f"{rms:.2g}" if sigma is None else quoted(rms, sigma)
+    verdict = "; agrees within the errors" if found.get("accepted") else "; does not agree"
+    verdict = "" if found.get("accepted") is None else verdict
     return [(f"distance from that {name} (rms share of the load)", size + verdict)]

@@ -70,6 +70,8 @@ td + td { font-variant-numeric: tabular-nums; white-space: nowrap; }
          max-width: none; }
 .fine { border-color: #009e73; background: #eaf7f2; }
 .formula { font: italic 1.05rem/1.9 Cambria, "STIX Two Text", Georgia, serif; margin-left: 1.5rem; }
+.formula span { display: inline-block; margin-right: 2.5rem; }
+.formula span span { display: inline; margin: 0; }
 .formula sub, .formula sup { line-height: 0; }
 .lines { break-inside: avoid; margin: 1rem 0; }
 .lines hr { border: 0; border-bottom: 1px solid #9aa4af; margin: 0; height: 2.1rem; }
@@ -78,10 +80,11 @@ a { color: var(--accent); }
                             .row > .all { grid-column: 1 / -1; max-width: 60rem; } }
 @media (max-width: 40rem) { body { font-size: 15px; }
                             section > figure.all img { min-width: 46rem; }
-                            th, td { padding-right: .7rem; } }
+                            th, td { padding-right: .7rem; } td + td { white-space: normal; } }
 @media print { @page { margin: 15mm; }
                body { font-size: 10pt; max-width: none; padding: 0; }
                h2 { break-after: avoid; } tr, .alert { break-inside: avoid; }
+               .wide { overflow: visible; } td + td { white-space: normal; }
                .row { grid-template-columns: 1fr 1fr; } .row > .all { grid-column: 1 / -1; } }
 </style>
 </head>
@@ -152,7 +155,8 @@ def _block(block: Block, room: _Room) -> str:
     if isinstance(block, Text):
         return f'<p{" class=quiet" if block.quiet else ""}>{marked(block.words)}</p>'
     if isinstance(block, Formula):
-        return f'<p class="formula">{_maths(block.maths)}</p>'
+        each = "".join(f"<span>{_maths(part)}</span> " for part in block.parts)
+        return f'<p class="formula">{each}</p>'
     if isinstance(block, Alert):
         return f'<p class="alert{" fine" if block.fine else ""}">{marked(block.words)}</p>'
     if isinstance(block, Facts):

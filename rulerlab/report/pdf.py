@@ -163,8 +163,8 @@ def _text(block: Text, paper: _Paper) -> None:
 
 
 def _formula(block: Formula, paper: _Paper) -> None:
-    for part in block.maths.split("        "):
-        paper.line(Words(f"${part.strip()}$"), BODY + 1, x=0.3)
+    for part in block.parts:
+        paper.line(Words(f"${part}$"), BODY + 1, x=0.3)
 
 
 def _alert(block: Alert, paper: _Paper) -> None:
