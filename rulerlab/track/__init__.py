@@ -59,6 +59,8 @@ def track(recording: Recording, rig: Rig, *, progress: Progress | None = None) -
     measured.spots.clear()  # they have become points
     measured.corners.clear()
     if view is None:
+        view = _view_of_paper(measured, followed, rig, warnings)
+    if view is None:
         view = _view_of_sections(followed, rig, warnings)
     height = _heights(rig, followed.sharp.shape[1])
     health = _health(recording, measured, followed)
@@ -90,6 +92,21 @@ def _view(measured: Measured, rig: Rig, camera: Camera | None) -> tuple[View | N
             "is given: their parallax is not corrected (about height / camera distance in scale)"
         )
     return view, warnings
+
+
+def _view_of_paper(
+    measured: Measured, followed: Followed, rig: Rig, warnings: list[str]
+) -> View | None:
+    """Without marks on the board: its squared paper, if rig.toml says how wide the squares are."""
+    if measured.paper is None:
+        return None
+    view = measured.paper.view(rig.reference.grid_mm, followed.position_px[:, 0])
+    if view is None:
+        warnings.append("no squared paper is seen clearly: reference.grid_mm gives no scale")
+        return None
+    followed.notes.append(f"scale and perspective from squared paper of "
+                          f"{rig.reference.grid_mm:g} mm")
+    return view
 
 
 def _view_of_sections(followed: Followed, rig: Rig, warnings: list[str]) -> View | None:

@@ -31,11 +31,11 @@ def view_from_grid(luma: np.ndarray, grid_mm: float, origin_px: np.ndarray) -> V
     places, waves = grid_waves(luma)
     if len(places) < LEAST_PATCHES:
         return None
-    fit, keep, spread = _fit(places, waves * grid_mm, np.array(luma.shape[::-1]))
-    if keep.sum() < LEAST_PATCHES:
+    fit, error = fit_waves(places, waves * grid_mm, luma.shape)
+    if not np.isfinite(error):
         return None
-    homography = _homography(fit, origin_px)
-    error = float(np.hypot(spread / np.sqrt(keep.sum() / 4), STANDS))
+    homography = homography_of(fit, luma.shape, origin_px)
+    error = float(np.hypot(error, STANDS))
     effect = error * homography
     effect[2] = 0.0
     return View(None, None, None, homography[None], effect.reshape(1, 1, 9), False, float("nan"))
@@ -94,10 +94,15 @@ def _peak(power: np.ndarray, axis: np.ndarray, row: int, column: int) -> tuple[f
     return found[0], found[1]
 
 
-def _fit(places: np.ndarray, slopes: np.ndarray, size: np.ndarray):
-    """Homography (without its origin) whose slopes (P, 2, 2) are those seen; who agrees; spread."""
-    centre, unit = size / 2, float(size.max())
-    near = (places - centre) / unit
+def fit_waves(
+    places: np.ndarray, slopes: np.ndarray, shape: tuple[int, ...]
+) -> tuple[np.ndarray, float]:
+    """Homography (6 numbers, without its origin) whose slopes (P, 2, 2), d mm / d px, are seen.
+
+    `shape` is that of the picture. The second value is its relative error; inf when too few
+    patches agree.
+    """
+    near = _near(places, shape)
     start = np.concatenate([np.median(slopes, axis=0).ravel(), [0.0, 0.0]])
     scale = np.abs(start[:4]).max()
 
@@ -106,10 +111,16 @@ def _fit(places: np.ndarray, slopes: np.ndarray, size: np.ndarray):
 
     solved = least_squares(lambda v: misfit(v).ravel(), start, loss="soft_l1", f_scale=0.01,
                            x_scale=[scale] * 4 + [0.1, 0.1])
-    off = np.abs(misfit(solved.x)).max(1)
-    keep = off < AGREE
-    spread = float(np.sqrt(np.mean(misfit(solved.x)[keep] ** 2))) if keep.any() else np.inf
-    return (solved.x, centre, unit), keep, spread
+    off = misfit(solved.x)
+    keep = np.abs(off).max(1) < AGREE
+    if keep.sum() < LEAST_PATCHES:
+        return solved.x, np.inf
+    return solved.x, float(np.sqrt(np.mean(off[keep] ** 2)) / np.sqrt(keep.sum() / 4))
+
+
+def _near(places: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Places in picture sizes from the picture's centre."""
+    return (places - np.array(shape[1::-1]) / 2) / max(shape[:2])
 
 
 def _slopes(values: np.ndarray, near: np.ndarray) -> np.ndarray:
@@ -120,14 +131,16 @@ def _slopes(values: np.ndarray, near: np.ndarray) -> np.ndarray:
     return (linear - mapped[:, :, None] * tilt) / depth[:, None, None]
 
 
-def _homography(fit, origin_px: np.ndarray) -> np.ndarray:
-    """Pixels to mm, with the origin where it is wanted."""
-    values, centre, unit = fit
-    shrink = np.array([[1 / unit, 0, -centre[0] / unit], [0, 1 / unit, -centre[1] / unit],
+def homography_of(
+    fit: np.ndarray, shape: tuple[int, ...], origin_px: np.ndarray
+) -> np.ndarray:
+    """Pixels to mm (3, 3) of such a fit, with the origin where it is wanted."""
+    unit = max(shape[:2])
+    shrink = np.array([[1 / unit, 0, -shape[1] / 2 / unit], [0, 1 / unit, -shape[0] / 2 / unit],
                        [0, 0, 1]])
     core = np.eye(3)
-    core[:2, :2] = values[:4].reshape(2, 2) * unit
-    core[2, :2] = values[4:]
+    core[:2, :2] = fit[:4].reshape(2, 2) * unit
+    core[2, :2] = fit[4:]
     homography = core @ shrink
     origin = homography @ [*origin_px, 1.0]
     back = np.eye(3)

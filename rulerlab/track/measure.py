@@ -12,6 +12,7 @@ from rulerlab.rig import Rig
 from rulerlab.track.colours import find_colours
 from rulerlab.track.dots import Look, Spots, find_spots, learn_look
 from rulerlab.track.health import FrameHealth
+from rulerlab.track.paper import PaperFollower
 from rulerlab.track.register import CrossFollower
 from rulerlab.track.sticks.follow import StickFollower
 from rulerlab.track.sticks.start import Start, find_start
@@ -36,6 +37,7 @@ class Measured:
     health: FrameHealth
     corrupt: list[int]
     sticks: StickFollower | None = None  # bare sticks, followed from frame to frame
+    paper: PaperFollower | None = None  # squared paper, where it is the only reference
 
 
 def measure(recording: Recording, rig: Rig, progress: Progress | None = None) -> Measured:
@@ -47,16 +49,17 @@ def measure(recording: Recording, rig: Rig, progress: Progress | None = None) ->
     marks = rig.marks.kind or _kind_of_marks(first, rig)
     if marks == "none":
         start = find_start(recording, rig)
-        return _measure_all(recording.frames(), rig, start, progress)
+        return _measure_all(recording.frames(), recording.frames_declared, rig, start, progress)
     if marks == "tags":
-        return _measure_all(_again(first, frames), rig, "tags", progress)
+        return _measure_all(_again(first, frames), recording.frames_declared, rig, "tags", progress)
     try:
         look, first = _learn_dots(first, frames, rig, recording)
     except InputError as nothing:
         start = _bare_sticks(recording, rig, nothing)
-        return _measure_all(recording.frames(), rig, start, progress)
+        return _measure_all(recording.frames(), recording.frames_declared, rig, start, progress)
     frames = recording.frames() if first is None else frames
-    return _measure_all(_again(first or [], frames), rig, look, progress)
+    return _measure_all(_again(first or [], frames), recording.frames_declared, rig, look,
+                        progress)
 
 
 def _bare_sticks(recording: Recording, rig: Rig, nothing: InputError) -> Start:
@@ -67,6 +70,11 @@ def _bare_sticks(recording: Recording, rig: Rig, nothing: InputError) -> Start:
         return find_start(recording, rig)
     except InputError:
         raise nothing from None
+
+
+def _has_marks(rig: Rig) -> bool:
+    """Whether the board has references better than the lines of its paper."""
+    return bool(rig.reference.tags_mm or rig.reference.crosses_mm)
 
 
 def _again(first: list[Frame], rest: Iterator[Frame]) -> Iterator[Frame]:
@@ -144,11 +152,13 @@ def _pack_tags(tags: Tags) -> np.ndarray:
 
 
 def _measure_all(
-    frames: Iterator[Frame], rig: Rig, what: Look | Start | str, progress: Progress | None
+    frames: Iterator[Frame], declared: int, rig: Rig, what: Look | Start | str,
+    progress: Progress | None,
 ) -> Measured:
     """`what` is the look of the dots, where the bare sticks were found, or "tags"."""
     look = what if isinstance(what, Look) else None
     sticks = StickFollower(what) if isinstance(what, Start) else None
+    paper = PaperFollower(declared) if rig.reference.grid_mm and not _has_marks(rig) else None
     marks = "dots" if look else "none" if sticks else "tags"
     health = FrameHealth()
     tags = TagFollower(rig.marks.dictionary) if marks == "tags" or rig.reference.tags_mm else None
@@ -168,6 +178,8 @@ def _measure_all(
                 seen_tags.ids, seen_tags.corner_px.reshape(-1, 8), seen_tags.centre_px,
                 seen_tags.covariance_px[:, 0, 0],
             ]).astype(np.float32))
+        if paper is not None:
+            paper.observe(frame.index, frame.luma)
         if crosses is not None:
             crossed.append(crosses.observe(frame.luma))
         if frame.corrupt:
@@ -178,7 +190,7 @@ def _measure_all(
     centres, covariances = _square(crossed, len(time_s))
     hues = [f"{colour.hue:.0f} deg" for colour in look.colours] if look else []
     return Measured(np.array(time_s), spots, corners, centres, covariances, marks, hues, health,
-                    corrupt, sticks)
+                    corrupt, sticks, paper)
 
 
 def _square(crossed: list, frames: int) -> tuple[np.ndarray, np.ndarray]:
