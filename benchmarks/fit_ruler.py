@@ -1,10 +1,13 @@
 """Calibration and speed of the fits of rulers and unknown springs, from known truth.
 
     python benchmarks/fit_ruler.py [--runs 200] [--scatter 0.1] [--posterior]
+    python benchmarks/fit_ruler.py --profiles [--runs 200]
 
 Simulates rigs drawn from the prior of the fit (every step of the noisy chain, measured with
 errors), fits each as a measured motion, and prints the tables of docs/fit_chain.md. `--scatter`
 makes springs and blocks of each rig unequal by that share, which the law of the fit does not know.
+`--profiles` measures quiet load curves instead, and counts how often the closed form's 95 %
+interval holds the friction.
 """
 
 from __future__ import annotations
@@ -15,12 +18,14 @@ import time
 
 import numpy as np
 
+from rulerlab.chain import rest
 from rulerlab.chain.drive import Drive
 from rulerlab.chain.model import ChainModel
 from rulerlab.chain.simulate import simulate
 from rulerlab.fit.calibration import calibrate
 from rulerlab.fit.dimensionless import AXES, fit_chain, prepare
-from rulerlab.records import FitResult, Motion
+from rulerlab.fit.profile import fit_profile
+from rulerlab.records import FitResult, LoadCurve, Motion
 
 PULL_MM, DURATION_S = 300.0, 10.0
 REST, HOLD = 0.1, 0.4  # before and after the pull, in units of its duration
@@ -69,13 +74,35 @@ def trial(rng: np.random.Generator, scatter: float, posterior: bool):
     return truth, result
 
 
+def profiles(runs: int, seed: int) -> str:
+    """How often intervals of the closed form hold the friction of quiet chains."""
+    rng, inside, number, bounded = np.random.default_rng(seed), 0, 0, 0
+    for _ in range(runs):
+        blocks, friction = int(rng.integers(3, 12)), 10 ** rng.uniform(-2.5, -0.5)
+        loads = PULL_MM * rest.rest_extensions(blocks, 1.0, friction)
+        sigma = PULL_MM * 10 ** rng.uniform(-3.7, -2)
+        step = np.diff(np.eye(blocks + 2), axis=0)
+        seen = loads + step @ (sigma * rng.standard_normal(blocks + 2))
+        curve = LoadCurve.from_loads(seen, sigma**2 * step @ step.T, "blocks")
+        found = fit_profile(curve, quiet=True, discrepancy=0.0)["friction_right_over_k"]
+        held = found.low95 <= friction <= found.high95
+        inside, number = inside + held, number + (found.bound == "")
+        bounded += held and found.bound != ""
+    return (f"{runs} quiet load curves: {100 * inside / runs:.1f} % inside the 95 % interval; "
+            f"{number} reported as a number, {runs - number} as a bound ({bounded} of these hold)")
+
+
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     asked.add_argument("--runs", type=int, default=200)
     asked.add_argument("--scatter", type=float, default=0.0)
     asked.add_argument("--posterior", action="store_true")
     asked.add_argument("--seed", type=int, default=0)
+    asked.add_argument("--profiles", action="store_true")
     options = asked.parse_args()
+    if options.profiles:
+        print(profiles(options.runs, options.seed))
+        return
     start, cpu = time.perf_counter(), time.process_time()
 
     def progress(share: float) -> None:

@@ -171,6 +171,7 @@ def test_the_fitted_chain_runs_through_the_measurement(quiet, quiet_fit):
     assert (np.diagonal(curve.covariance) >= 0).all()
 
 
+@pytest.mark.slow
 def test_lengths_and_times_have_no_say_in_the_result(quiet, quiet_fit):
     larger = Motion(3 * quiet.time_s, 10 * quiet.joint_mm, 100 * quiet.covariance_mm2)
     other = fit_chain(larger)

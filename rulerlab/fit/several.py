@@ -51,8 +51,12 @@ def fit_chains(
     prepared = [in_units_of(prepared[0], one) for one in prepared]
     parts = len(prepared) + 1 if len(prepared) > 1 else 1
 
-    def shown(part: int) -> Callable[[float], None] | None:
-        return None if progress is None else lambda share: progress((part + share) / parts)
+    def shown(part: int) -> Callable[[float], None]:
+        def show(share: float) -> None:
+            if progress is not None:
+                progress((part + share) / parts)
+
+        return show
 
     draws = posterior_of(prepared, posterior=posterior, seed=seed, progress=shown(0))
     result = result_of(draws, prepared)
