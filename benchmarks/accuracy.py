@@ -2,6 +2,7 @@
 
     python benchmarks/accuracy.py               # contrast x bit rate x blur x marker: ten minutes
     python benchmarks/accuracy.py --stress      # what real films do to a tracker
+    python benchmarks/accuracy.py --sticks      # bare rulers: bit rate x wood x how they move
     python benchmarks/accuracy.py --clip data/ruler_dots.mp4
 
 Films synthetic rigs, tracks them as a user would, and prints one row per clip in Markdown:
@@ -31,6 +32,11 @@ MARKERS = {
     "blocks, dots": {"rig": "blocks", "rattle_mm": 1.0, "opening": "even"},
     "blocks, tags": {"rig": "blocks", "rattle_mm": 1.0, "marks": "tags", "opening": "even"},
 }
+STICKS = {  # bare rulers, folded at first and open at last
+    "pale wood": {}, "dark wood": {"wood": "dark"}, "yellow": {"wood": "yellow"},
+    "grey": {"wood": "grey"}, "jerky": {"jerks": 4}, "handheld": {"handheld": 1.0},
+    "dim and noisy": {"light": 0.45, "noise": 5.0},
+}  # fmt: skip
 STRESS = {
     "two colours, board shaken": {
         "colours": ("blue", "green"), "references": "tags", "shaking_mm": 3.0, "jerks": 3},
@@ -173,6 +179,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--stress", nargs="*", metavar="NAME", help="only these, or all")
+    parser.add_argument("--sticks", nargs="*", metavar="NAME", help="only these, or all")
     parser.add_argument("--clip", type=Path, help="score one clip that has NAME.truth.npz")
     parser.add_argument("--markers", nargs="*", choices=list(MARKERS), default=list(MARKERS))
     parser.add_argument("--contrast", nargs="*", type=float, default=[1.0, 0.6])
@@ -185,6 +192,14 @@ def main() -> None:
             print_head(["clip"])
             result = track_and_score(arguments.clip, truth, Path(folder) / "run.rulerlab")
             print_row([arguments.clip.name], result)
+    elif arguments.sticks is not None:
+        print_head(["bare sticks", "kbit/s"])
+        for (name, knobs), kbps in product(STICKS.items(), (4000, 1200)):
+            if not arguments.sticks or name in arguments.sticks:
+                scene = Scene(marks="none", references="none", bitrate_kbps=kbps,
+                              seconds=arguments.seconds, seed=arguments.seed, **knobs)
+                with tempfile.TemporaryDirectory() as folder:
+                    print_row([name, f"{kbps}"], run(scene, Path(folder)))
     elif arguments.stress is not None:
         print_head(["stress"])
         for name, knobs in STRESS.items():

@@ -59,7 +59,7 @@ class StickFollower:
         for _ in range(3):
             fits = [fit_chain(frame, self.wood, place, rods, reaches=WIDE)
                     for frame, place in zip(start.frames, places, strict=True)]
-            scatter = np.median([fit.scatter_px for fit in fits if np.isfinite(fit.scatter_px)] or 1)
+            scatter = np.median([f.scatter_px for f in fits if np.isfinite(f.scatter_px)] or 1.0)
             rods = replace(rods, width_px=rods.width_px + np.median([f.widening_px for f in fits]),
                            sideways_px=float(np.hypot(SIDEWAYS_PX, scatter)))
             rods = fit_shared(_stack([fit.lines for fit in fits]), rods)

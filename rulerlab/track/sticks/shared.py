@@ -73,9 +73,9 @@ def solve_all(lines: Lines, rods: Rods):
         joints.append(place + _rise(rods) * rods.aside(place))
         covariance.append(spread + _doubt_of_rise(TOP_SIGMA * rods.aside(place)))
     alone = np.zeros(lines.base.shape[:2], bool)
-    for joint, section, end in ((0, 0, 0), (-1, -1, 1)):
-        if rods.kinds[section] == "free":
-            alone[:, joint] = lines.tip_weight[:, section, end] == 0
+    alone[:, -1] = lines.tip_weight[:, -1, 1] == 0
+    if rods.kinds[0] == "free":
+        alone[:, 0] = lines.tip_weight[:, 0, 0] == 0
     return np.concatenate(joints), np.concatenate(covariance), alone
 
 

@@ -16,6 +16,7 @@ from rulerlab.video import Frame, Recording
 
 PLACES = (0.0, 0.5, 0.96)  # of the clip, where the chain is looked for; then between them
 MORE = (0.25, 0.75)
+LEAST_DOTS = 4
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ def find_start(recording: Recording, rig: Rig) -> Start:
             found[order] = find_chain(frame.bgr(), points=rig.points, pull=pull)
         except InputError as error:
             why = error
+    _refuse_marks(frames[:2], rig, list(found.items()))
     if not found:
         raise InputError(f"{recording.path}: {why}")
-    _refuse_marks([frames[k] for k in found], list(found.values()), rig)
     counts = {len(one.joints_px) for one in found.values()}
     if rig.points in counts:
         count = rig.points
@@ -84,20 +85,25 @@ def _copy(frame: Frame) -> Frame:
                    chroma_v=frame.chroma_v.copy())
 
 
-def _refuse_marks(frames: list[Frame], found: list[Found], rig: Rig) -> None:
-    """InputError when the joints or sections carry dots or tags, which are tracked far better."""
+def _refuse_marks(frames: list[Frame], rig: Rig, found: list[tuple[int, Found]]) -> None:
+    """InputError when the rig carries dots or tags, which are tracked far better.
+
+    Dots count when they lie on the joints of a chain, or when no chain was found at all.
+    """
     tags = max(len(set(find_tags(frame.luma, rig.marks.dictionary, enlarge=2).ids.tolist())
-                   - set(rig.reference.tags_mm)) for frame in frames[:2])
+                   - set(rig.reference.tags_mm)) for frame in frames)
     if tags > 4:
         raise InputError(f"{tags} tags are seen, but marks.kind = 'none' is for bare sticks: "
                          "set it to 'tags', or leave it out")
     colours = find_colours(frames)
-    if not colours:
+    if sum(colour.spots for colour in colours) < LEAST_DOTS:
         return
     look = learn_look(frames, colours)
-    for frame, chain in zip(frames, found, strict=True):
-        spots = find_spots(frame, look).position_px
-        apart = np.linalg.norm(chain.joints_px[:, None] - spots[None], axis=-1)
-        if len(spots) and (apart.min(1) < 0.7 * chain.width_px).mean() > 0.5:
-            raise InputError("the joints carry coloured dots, but marks.kind = 'none' is for bare "
-                             "sticks: set it to 'dots', or leave it out")
+    on_joints = [
+        (np.linalg.norm(chain.joints_px[:, None] - find_spots(frames[k], look).position_px[None],
+                        axis=-1).min(1, initial=np.inf) < 0.7 * chain.width_px).mean()
+        for k, chain in found if k < len(frames)
+    ]
+    if not found or max(on_joints, default=0.0) > 0.5:
+        raise InputError("coloured dots are seen, but marks.kind = 'none' is for bare sticks: "
+                         "set it to 'dots', or leave it out")

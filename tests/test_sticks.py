@@ -1,0 +1,146 @@
+"""Bare sticks: a rigid chain on their edges, through a clip of known truth."""
+
+from dataclasses import replace
+
+import drawn
+import numpy as np
+import pytest
+
+from rulerlab.errors import InputError
+from rulerlab.records import LOST
+from rulerlab.rig import rig_from_dict
+from rulerlab.synthetic import Scene, film, pictures, truth
+from rulerlab.track import track
+from rulerlab.track.sticks.chain import Lines, folds, rods_of, solve
+from rulerlab.track.sticks.edges import learn_wood
+from rulerlab.track.sticks.fit import fit_chain
+from rulerlab.track.sticks.shared import fit_shared
+from rulerlab.track.sticks.sweep import sweep
+from rulerlab.video import Recording
+
+SECTIONS = 5
+KINDS = ("full",) * SECTIONS
+
+
+def zigzag(lean_deg, *, length=100.0):
+    """Joints (6, 2) of sections that lean so far from upright, px."""
+    lean = np.radians(np.broadcast_to(lean_deg, SECTIONS))
+    way = np.where(np.arange(SECTIONS) % 2, -1.0, 1.0)
+    step = length * np.stack([np.sin(lean), way * np.cos(lean)], -1)
+    return np.vstack([[60.0, 80.0], [60.0, 80.0] + np.cumsum(step, axis=0)])
+
+
+def seen(base, true, *, sigma=0.2, tips=0.0):
+    """What perfect edges would say of a true chain that lies near the base joints."""
+    way = np.diff(base, axis=0)
+    normal = np.stack([-way[:, 1], way[:, 0]], -1) / np.linalg.norm(way, axis=1)[:, None]
+    off = np.stack([((true - base)[:-1] * normal).sum(-1), ((true - base)[1:] * normal).sum(-1)], 1)
+    shape = (1, SECTIONS, 2)
+    return Lines(base[None], off[None], np.broadcast_to(np.eye(2) / sigma**2, shape + (2,)),
+                 np.zeros(shape), np.full(shape, tips), np.array([1e-6]))
+
+
+def test_edges_and_rigid_lengths_place_the_joints_of_an_open_chain():
+    true = zigzag(25)
+    base = true + np.random.default_rng(1).normal(0, 1.5, true.shape)
+    joints, covariance = solve(seen(base, true), rods_of(true, KINDS, 12.0, (400, 300)), rounds=8)
+    assert np.abs(joints[0] - true).max() < 0.1
+    assert np.sqrt(np.diag(covariance[0])).max() < 1.0
+
+
+def test_a_folded_stack_is_known_across_its_sticks_and_hardly_along_them():
+    folded = zigzag(2)
+    _, covariance = solve(seen(folded, folded), rods_of(folded, KINDS, 12.0, (400, 300)))
+    sigma = np.sqrt(np.diag(covariance[0])).reshape(-1, 2)
+    assert (sigma[1:-1, 1] > 5 * sigma[1:-1, 0]).all()
+
+
+def test_no_step_folds_a_hinge_to_its_other_side():
+    base = zigzag(3)
+    rods = rods_of(base, KINDS, 12.0, (400, 300))
+    wrong = zigzag(-4)
+    joints, _ = solve(seen(base, wrong), rods)
+    assert (folds(joints[0]) * rods.turns > 0).all()
+
+
+def test_the_length_of_the_sections_comes_out_of_the_clip():
+    chains = [zigzag(lean) for lean in (10, 20, 30, 40)]
+    lines = [seen(chain, chain) for chain in chains]
+    together = Lines(*(np.concatenate([getattr(one, name) for one in lines])
+                       for name in Lines.__dataclass_fields__))
+    rods = rods_of(chains[0] * 1.02, KINDS, 12.0, (400, 300))
+    found = fit_shared(together, rods)
+    assert np.median(found.lengths(chains[2])) == pytest.approx(100.0, rel=2e-3)
+
+
+SCENE = Scene(marks="none", references="none", full_sections=4, size_px=(960, 540), seconds=0.8,
+              fps=20.0, seed=4, psf_px=0.6)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return film(SCENE, tmp_path_factory.mktemp("sticks") / "bare.mp4")
+
+
+@pytest.fixture(scope="module")
+def frames(clip):
+    return [replace(frame, luma=frame.luma.copy(), chroma_u=frame.chroma_u.copy(),
+                    chroma_v=frame.chroma_v.copy()) for frame in Recording(clip.video).frames()]
+
+
+KINDS_OF_SCENE = ("half", "full", "full", "full", "full", "half", "free")
+
+
+def test_one_frame_is_fitted_from_a_rough_start(clip, frames):
+    true = np.load(clip.truth)["point_px"][-1]
+    rods = rods_of(true, KINDS_OF_SCENE, 17.0, SCENE.size_px)
+    wood = learn_wood(frames[-1:], [true], 17.0)
+    start = true + np.random.default_rng(3).normal(0, 2.5, true.shape)
+    fit = fit_chain(frames[-1], wood, start, rods)
+    assert np.abs(fit.joints_px - true)[:-1].max() < 1.5
+    assert np.nanmin(fit.seen) > 0.8
+
+
+def test_a_chain_that_jumped_is_found_from_its_held_end(clip, frames):
+    true = np.load(clip.truth)["point_px"]
+    rods = rods_of(true[-1], KINDS_OF_SCENE, 17.0, SCENE.size_px)
+    wood = learn_wood(frames[-1:], [true[-1]], 17.0)
+    swept = sweep(frames[-1], wood, true[4], rods)
+    assert np.linalg.norm(true[-1] - true[4], axis=1).max() > 60
+    assert np.linalg.norm(swept - true[-1], axis=1)[:-1].max() < 15
+
+
+def test_a_bare_ruler_is_tracked_without_a_word_about_it(clip):
+    tracked = track(Recording(clip.video), rig_from_dict({}))
+    known = np.load(clip.truth)
+    assert (tracked.kind, tracked.marks) == ("ruler", "none")
+    assert tracked.tracks.position_px.shape == known["point_px"].shape
+    assert not (tracked.tracks.status[:, :-1] == LOST).any()
+    error = (tracked.tracks.position_px - known["point_px"])[:, :-1]
+    assert np.sqrt((error**2).mean()) < 0.8
+    variance = np.diagonal(tracked.tracks.covariance_px, axis1=-2, axis2=-1)[:, :-1]
+    z = error / np.sqrt(variance)
+    assert 0.4 < np.sqrt((z**2).mean()) < 2.0
+    assert (tracked.tracks.status[:, -1] != "detected").all()  # nothing marks the grip
+
+
+def test_an_empty_table_is_no_ruler(tmp_path):
+    from tests import drawn
+
+    path = drawn.write_clip(tmp_path / "empty.mp4", [drawn.paper()] * 6, np.arange(6) / 30)
+    with pytest.raises(InputError, match="no folding ruler"):
+        track(Recording(path), rig_from_dict({"marks": {"kind": "none"}}))
+
+
+def test_dots_on_the_joints_are_not_passed_over(tmp_path):
+    dotted = film(replace(SCENE, marks="dots", seconds=0.2), tmp_path / "dots.mp4")
+    with pytest.raises(InputError, match="marks.kind"):
+        track(Recording(dotted.video), rig_from_dict({"marks": {"kind": "none"}}))
+
+
+@pytest.mark.parametrize("wood", ["dark", "grey"])
+def test_other_woods_look_different_and_lie_in_the_same_places(wood):
+    scene = replace(SCENE, wood=wood, seconds=0.1)
+    (_, plain), (_, other) = next(pictures(replace(SCENE, seconds=0.1))), next(pictures(scene))
+    assert np.array_equal(truth(scene)["point_px"], truth(replace(SCENE, seconds=0.1))["point_px"])
+    assert (np.abs(plain.astype(int) - other).max(-1) > 20).mean() > 0.01
