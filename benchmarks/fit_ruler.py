@@ -30,7 +30,7 @@ PHYSICAL = AXES[:4]
 def rig(rng: np.random.Generator, scatter: float) -> tuple[ChainModel, dict[str, float]]:
     """A chain from the prior of the fit, lengths in units of the pull, times of its duration."""
     value = {axis.name: float(axis.value(rng.random())) for axis in AXES}
-    blocks, tau = int(rng.integers(4, 10)), value["time_scale_over_pull"]
+    blocks, tau = int(rng.integers(3, 8)), value["time_scale_over_pull"]
 
     def unequal(mean: float, count: int) -> tuple[float, ...]:
         return tuple(mean * np.exp(scatter * rng.standard_normal(count)))
@@ -45,7 +45,7 @@ def rig(rng: np.random.Generator, scatter: float) -> tuple[ChainModel, dict[str,
 
 def film(model: ChainModel, rng: np.random.Generator) -> Motion:
     """The chain pulled steadily and held, seen with errors by a camera."""
-    frames, total = int(rng.integers(80, 200)), REST + 1 + HOLD
+    frames, total = int(rng.integers(60, 120)), REST + 1 + HOLD
     steps = int(np.ceil(total / model.dt))
     hand = Drive(np.array([REST, REST + 1]), np.array([0.0, 1.0]))
     true = simulate(model, hand, steps, every=max(1, steps // frames),

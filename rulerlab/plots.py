@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from rulerlab.palette import ACCENT, INK, MUTED, STATUS_RGB, hexadecimal
-from rulerlab.records import DETECTED, LOST, STATUSES, LoadCurve, Motion, Parameter, Tracks
+from rulerlab.records import DETECTED, LOST, STATUSES, LoadCurve, Motion, Tracks
 
 LOOK = {
     "svg.hashsalt": "rulerlab",
@@ -65,16 +65,6 @@ def quoted(value: float, sigma: float, unit: str = "") -> str:
     digits = max(power - last, 0)
     scale = 10.0**power
     return f"({value / scale:.{digits}f} ± {sigma / scale:.{digits}f})e{power}{unit}"
-
-
-def quoted_parameter(p: Parameter) -> str:
-    """A fitted parameter in words: value and error, or the bound that the motion sets."""
-    unit = "" if p.unit == "1" else p.unit
-    if p.bound == "upper":
-        return f"below {p.high95:.2g} {unit}".rstrip() + " (95 %)"
-    if p.bound == "lower":
-        return f"above {p.low95:.2g} {unit}".rstrip() + " (95 %)"
-    return "not determined" if p.bound else quoted(p.value, p.sigma, unit)
 
 
 def _bins(time_s: np.ndarray) -> tuple[np.ndarray, int, tuple[float, float]]:

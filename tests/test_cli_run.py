@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rulerlab.cli import main
+from rulerlab.errors import QualityError
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -51,18 +52,18 @@ def test_the_same_command_keeps_what_is_up_to_date_and_redoes_what_is_not(bench,
     assert (made / "run.json").stat().st_mtime_ns == tracked
 
 
-def test_a_fit_that_can_not_be_had_does_not_cost_the_report(bench, capsys):
+def test_a_fit_that_can_not_be_had_does_not_cost_the_report(bench, capsys, monkeypatch):
+    def refused(folder):
+        raise QualityError("no law explains this motion")
+
     folder, _ = bench
     made = folder / "ruler_dots.rulerlab"
     os.utime(made / "run.json")
-    shutil.copy(made / "tracks.nc", folder / "kept.nc")
-    (made / "tracks.nc").write_bytes(b"not a table")
-    try:
-        assert run(folder / "ruler_dots.mp4", "--no-video", "-q", "--json") == 4
-    finally:
-        shutil.copy(folder / "kept.nc", made / "tracks.nc")
+    monkeypatch.setattr("rulerlab.cli.fit.fit_run", refused)
+    assert run(folder / "ruler_dots.mp4", "--no-video", "-q", "--json") == 4
     found = json.loads(capsys.readouterr().out)
-    assert set(found["failed"]) == {"fit"} and (made / "report.html").exists()
+    assert found["failed"] == {"fit": "no law explains this motion"}
+    assert found["stages"]["compare"] != "kept" and found["stages"]["report"] != "kept"
 
 
 def test_one_bad_clip_of_several_is_told_and_the_others_go_on(bench, tmp_path, capsys):

@@ -98,38 +98,35 @@ def test_tight_classes_far_from_zero_lose_no_digits_in_single_precision(measure)
     assert data_separation(features, labels, measure=measure) == pytest.approx(exact, abs=1e-4)
 
 
-def weighted(features, labels, weight, measure):
-    """D of samples that count `weight` times, from its definition."""
-    share, mean = [], []
-    for k in np.unique(labels):
-        own = labels == k
-        share.append(weight[own].sum() / weight.sum())
-        mean.append(weight[own] @ features[own] / weight[own].sum())
-    share, mean = np.array(share), np.array(mean)
-    offset = mean - share @ mean
-    residual = features - mean[labels]
-    within = (residual * weight[:, None]).T @ residual / weight.sum()
-    between = (offset * share[:, None]).T @ offset
-    if measure == "trace":
-        return np.log(np.trace(within) / np.trace(between))
-    if measure == "inverse":
-        return -np.log(np.trace(between @ np.linalg.inv(within)))
-    return np.log(np.trace(within @ np.linalg.pinv(between, rcond=1e-10)))
-
-
 @pytest.mark.parametrize("measure", MEASURES)
-def test_the_influence_of_a_sample_is_the_derivative_with_its_weight(measure):
+def test_the_influence_of_a_sample_is_what_leaving_it_out_takes_away(measure):
     features, labels = clouds(seed=4, each=30)
     found = Separation(measure, errors=True)
     for _ in range(found.passes):
         found.add(features, labels)
         found.end_pass()
-    assert found.influence.mean() == pytest.approx(0, abs=1e-9)
-    for i in (0, 31, 119):
-        step = 1e-5 * (np.arange(len(labels)) == i)
-        rise = (weighted(features, labels, 1 + step, measure)
-                - weighted(features, labels, 1 - step, measure)) / 2e-5
-        assert len(labels) * rise == pytest.approx(found.influence[i], rel=1e-3, abs=1e-4)
+    assert found.influence.mean() == pytest.approx(0, abs=0.05 * found.influence.std())
+    without = [data_separation(np.delete(features, i, 0), np.delete(labels, i), measure=measure)
+               for i in range(len(labels))]  # fmt: skip
+    left_out = (len(labels) - 1) * (found.value - np.array(without))
+    assert np.corrcoef(left_out, found.influence)[0, 1] > 0.995
+    assert left_out.std() / found.influence.std() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_with_nearly_as_many_features_as_samples_errors_are_not_too_small(measure):
+    rng, values, quoted = np.random.default_rng(1), [], []
+    centre = rng.normal(size=(4, 40))
+    for _ in range(60):
+        labels = rng.integers(0, 4, 100)
+        found = Separation(measure, errors=True)
+        for _ in range(found.passes):
+            found.add(centre[labels] + np.random.default_rng(len(values)).normal(size=(100, 40)),
+                      labels)  # fmt: skip
+            found.end_pass()
+        values.append(found.value)
+        quoted.append(np.sqrt(joint_covariance(found.influence[None])[0, 0]))
+    assert np.std(values) < 1.2 * np.mean(quoted)
 
 
 def layers_of(rng, samples):
@@ -162,7 +159,7 @@ def test_the_quoted_covariance_is_that_of_repeated_draws(measure):
     assert abs(((load - load.mean()) / sigma).std() - 1) < 0.15
     errors = np.sqrt(np.diag(np.cov(values.T)))
     correlation = quoted.mean(axis=0) / np.outer(errors, errors)
-    assert np.abs(correlation - np.corrcoef(values.T)).max() < 0.2
+    assert np.abs(correlation - np.corrcoef(values.T)).max() < 0.3
 
 
 def test_tokens_of_one_text_count_as_one_draw():

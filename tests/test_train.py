@@ -329,6 +329,16 @@ def test_the_verb_writes_networks_losses_and_what_made_them(tmp_path, monkeypatc
     assert done.value.code == 2 and "--force" in capsys.readouterr().err
 
 
+def test_the_verb_says_when_training_blew_up(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as done:
+        main(["train", "--samples", "100", "--optimizer", "sgd", "--learning-rate", "1e6",
+              "--no-batch-norm", "--depth", "3", "--width", "24", "--epochs", "9"])
+    assert done.value.code == 4
+    assert "blew up with seed 1" in capsys.readouterr().err
+    assert (tmp_path / "networks" / "net_1.safetensors").exists()
+
+
 def test_gaussian_clouds_can_be_learned():
     (net,) = train([Recipe(seed=1, depth=1, epochs=60, learning_rate=0.05)],
                    gaussian_mixture(samples=400, features=20, classes=4, distance=5.0))

@@ -159,7 +159,8 @@ def _follow(seen, law, correct, place, score):
     half, source = np.empty(blocks), np.empty(blocks)
     spread, other_way = np.zeros((size, size)), np.zeros((size, size))
     once, twice = np.zeros((size, size)), np.zeros((size, size))
-    jitter, jitter_once, jitter_twice = np.zeros((size, 1)), np.zeros((size, 1)), np.zeros((size, 1))
+    jitter, jitter_once = np.zeros((size, 1)), np.zeros((size, 1))
+    jitter_twice = np.zeros((size, 1))
     stiff = seen.stiffness
     longest = STEP * law.tau / stiff.max()
     for effect in range(blocks, size):

@@ -31,10 +31,17 @@ def fit_text(result: FitResult) -> str:
 
 
 def _quoted(p: Parameter) -> str:
-    from rulerlab.plots import quoted_parameter
+    """Value, error and interval, or the bound that the motion sets."""
+    from rulerlab.plots import quoted
 
-    interval = "" if p.bound else f"  95 %: {p.low95:.4g} .. {p.high95:.4g}"
-    return f"{quoted_parameter(p):24}{interval}".rstrip()
+    unit = "" if p.unit == "1" else p.unit
+    if p.bound == "upper":
+        return f"below {p.high95:.2g} {unit}".rstrip() + " (95 %)"
+    if p.bound == "lower":
+        return f"above {p.low95:.2g} {unit}".rstrip() + " (95 %)"
+    if p.bound:
+        return "not determined by this motion"
+    return f"{quoted(p.value, p.sigma, unit):24}  95 %: {p.low95:.4g} .. {p.high95:.4g}"
 
 
 def _correlations(result: FitResult) -> list[str]:

@@ -127,6 +127,6 @@ def _say(cells: list, agrees, out: Path, as_json: bool) -> None:
             f"{cell.c_normalised:+7.2f} /{cell.accuracy:5.1f}" if cell else f"{'-':>13}"
             for cell in row))  # fmt: skip
     if agrees.cells > 1:
-        click.echo(f"published diagram, {agrees.cells} cells: r of c~ {agrees.r:.2f}, "
+        click.echo(f"published diagram (MNIST), {agrees.cells} cells: r of c~ {agrees.r:.2f}, "
                    f"mean difference {agrees.difference:.3f}")
     click.echo(f"{out}/phase.csv {out}/phase.svg")

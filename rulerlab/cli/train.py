@@ -83,6 +83,7 @@ def command(data: str, samples: int | None, seeds: int, seed: int, threads: int 
         click.echo(store.json_text(found | {"folder": str(out)}))
     else:
         _say(found, out)
+    _judge(nets)
 
 
 def _watched(recipes: list, data, threads: int | None) -> list:
@@ -107,6 +108,18 @@ def _summary(nets: list, data, recipe: dict) -> dict:
             for net in nets
         ],
     }  # fmt: skip
+
+
+def _judge(nets: list) -> None:
+    """QualityError if the loss of a network has blown up."""
+    from math import isfinite
+
+    from rulerlab.errors import QualityError
+
+    blown = [str(net.recipe.seed) for net in nets if not isfinite(net.losses[-1])]
+    if blown:
+        raise QualityError(f"the loss blew up with seed {', '.join(blown)}; take a learning rate "
+                           f"below {nets[0].recipe.learning_rate:g}")
 
 
 def _say(found: dict, out: Path) -> None:

@@ -17,23 +17,26 @@ from rulerlab.chain.foretell import Foretold, Law, Seen, foretell, free_run
 from rulerlab.errors import QualityError
 from rulerlab.fit import sampling
 from rulerlab.fit.sampling import Axis, Draws
-from rulerlab.records import FitResult, LoadCurve, Motion
+from rulerlab.records import FitResult, LoadCurve, Motion, Parameter
 from rulerlab.segments import Pull, find_pull
 
 AXES = (
-    Axis("friction_right_over_k", "1", 0.002, 1.0),
-    Axis("friction_left_over_k", "1", 0.002, 1.0),
-    Axis("noise_over_k", "1", 0.002, 1.0),
+    Axis("friction_right_over_k", "1", 0.02, 1.0),
+    Axis("friction_left_over_k", "1", 0.02, 1.0),
+    Axis("noise_over_k", "1", 0.02, 1.0),
     Axis("time_scale_over_pull", "1", 5e-3, 1.0, zero=False),
     Axis("kick_over_time_scale", "1", 1e-3, 0.1, zero=False),
     Axis("wander", "1", 0.001, 0.5),
 )
 ALLOWED = 0.05  # wander that a chain of not quite equal blocks and springs may show
+REPEATS = 0.5  # correlation of successive surprises from which the law is not the motion's
 FLOOR = 1e-4  # of the pull: accuracy of the integration, and of a motion without errors
 REST = 0.2  # of the pull's duration: how much of the rest before it is looked at
 FRAMES, ALL_FRAMES = 100, 600  # frames compared in the quick answer, and in the posterior
 PARTICLES, ALL_PARTICLES = 192, 1024
-MOVES, ALL_MOVES = 8.0, 20.0  # accepted steps of each particle at full likelihood
+MOVES, ALL_MOVES = 16.0, 30.0  # accepted steps of each particle at full likelihood
+
+KEPT = 2000  # draws that stay with the result
 
 
 @dataclass(frozen=True)
@@ -217,6 +220,7 @@ def result_of(draws: Draws, prepared: Sequence[Prepared]) -> FitResult:
 
     found = sampling.parameters(AXES, draws.place, draws.best)
     values = np.stack(_values(draws.place, AXES), axis=-1)
+    kept = np.random.default_rng(0).permutation(len(values))[:KEPT]
     allowed = law_at(draws.best)._replace(wander=ALLOWED)
     scores = [foretell(one.seen, allowed).score for one in prepared]
     chi2 = float(sum(np.nansum(score**2) for score in scores))
@@ -224,47 +228,57 @@ def result_of(draws: Draws, prepared: Sequence[Prepared]) -> FitResult:
     best = [foretell(one.seen, law_at(draws.best)) for one in prepared]
     wander = found["wander"]
     chance = float(chdtrc(degrees, chi2))
-    valid = wander.low95 <= ALLOWED and chance > 0.01
-    message = _message(found, chi2 / degrees if chance <= 0.01 else 0.0, draws)
+    memory, memory_chance = _memory(best)
+    told = _faults(wander, chi2 / degrees if chance <= 0.01 else 0.0, memory)
     with np.errstate(divide="ignore", invalid="ignore"):
         correlation = np.nan_to_num(np.corrcoef(values, rowvar=False))
     return FitResult(
-        "chain", found, valid, message, correlation, values, chi2, degrees,
-        tests={"chi2": chance, "memory": _memory(best)},
+        "chain", found, not told, "; ".join(told + _left_open(found, draws)), correlation,
+        values[kept], chi2, degrees, tests={"chi2": chance, "memory": memory_chance},
     )  # fmt: skip
 
 
-def _memory(best: Sequence[Foretold]) -> float:
-    """p-value of the lag-one correlation of the surprises, which a true law does not have."""
-    product, count = 0.0, 0
+def _memory(best: Sequence[Foretold]) -> tuple[float, float]:
+    """Correlation of each surprise with the one before it, and the p-value of none."""
+    product, square, count = 0.0, 0.0, 0
     for one in best:
         rows = one.score[np.isfinite(one.score).all(axis=1)]
         product += float((rows[1:] * rows[:-1]).sum())
+        square += float((rows[1:] ** 2).sum())
         count += rows[1:].size
-    return math.erfc(abs(product) / math.sqrt(2 * count)) if count else math.nan
+    if not square:
+        return 0.0, math.nan
+    return product / square, math.erfc(abs(product / square) * math.sqrt(count / 2))
 
 
-def _message(found: dict, excess: float, draws: Draws) -> str:
-    """What is wrong or unknown; `excess` chi2 per degree of freedom where that is too much."""
+def _faults(wander: Parameter, excess: float, memory: float) -> list[str]:
+    """Why the chain does not explain the motion; `excess` is chi2 per degree of freedom where
+    that is too much."""
     told = []
     if excess:
         told.append(f"the motion is off the best chain {math.sqrt(excess):.1f} times as far as its "
                     f"errors and a wander of {100 * ALLOWED:.0f} % of the pull allow")
-    if found["wander"].low95 > ALLOWED:
-        told.append(
-            f"no chain of equal blocks and springs explains the motion: blocks wander by "
-            f"{100 * found['wander'].value:.0f} % of the pull beyond it, {100 * ALLOWED:.0f} % "
-            "are allowed"
-        )
-    open_ = [name for name, one in found.items() if math.isnan(one.value)]
-    if open_:
-        told.append(f"not determined: {', '.join(open_)}")
+    if wander.low95 > ALLOWED:
+        told.append(f"blocks wander by {100 * wander.value:.0f} % of the pull beyond any chain of "
+                    f"equal blocks and springs, {100 * ALLOWED:.0f} % are allowed")
+    if memory > REPEATS:
+        told.append(f"what the chain does not foretell repeats from frame to frame (correlation "
+                    f"{memory:.2f}): sections swing, or move by another law")
+    return told
+
+
+def _left_open(found: dict[str, Parameter], draws: Draws) -> list[str]:
+    """What the motion does not determine."""
+    told = []
+    free = [name for name, one in found.items() if math.isnan(one.value)]
+    if free:
+        told.append(f"not determined: {', '.join(free)}")
     ridge = [n for n, one in found.items() if one.bound == "ridge" and not math.isnan(one.value)]
     if ridge:
-        told.append(f"known only together: {', '.join(ridge)}")
+        told.append(f"known only together with others: {', '.join(ridge)}")
     if draws.acceptance < 0.02:
         told.append(f"the draws have hardly moved ({100 * draws.acceptance:.1f} % of the steps)")
-    return "; ".join(told)
+    return told
 
 
 def predict(result: FitResult, motion: Motion, *, pull_section: bool = False) -> np.ndarray:
@@ -291,7 +305,7 @@ def predicted_curve(
     """Load curve of the fitted chain at the end of the pull, spread over the draws of the fit."""
     prepared = prepare(motion, pull_section=pull_section)
     seen, scale = prepared.seen, prepared.pull.travel_mm
-    held = seen.time >= seen.time[-1] - (motion.time_s[-1] - prepared.pull.end_s) / (
+    held = seen.time >= 1 + seen.time[-1] - (motion.time_s[-1] - prepared.pull.onset_s) / (
         prepared.duration_s
     )
     names = tuple(result.parameters)
@@ -299,11 +313,11 @@ def predicted_curve(
     if result.samples is not None:
         some = result.samples[:: max(1, len(result.samples) // draws)]
         laws = [law_of(dict(zip(names, map(float, row), strict=True))) for row in some]
-    loads = []
-    for law in laws:
-        moved = np.column_stack([seen.wall, free_run(seen, law), seen.hand])[held].mean(axis=0)
-        loads.append(np.diff(moved) * scale)
-    covariance = np.cov(np.array(loads), rowvar=False) if len(loads) > 1 else np.zeros((
-        len(loads[0]), len(loads[0])))
-    return LoadCurve.from_loads(np.mean(loads, axis=0), covariance, "chain", unit=unit,
-                                quantity=motion.unit, label="fitted chain")  # fmt: skip
+    places = np.array([np.column_stack([seen.wall, free_run(seen, law), seen.hand])[held].mean(0)
+                       for law in laws]) * scale  # fmt: skip
+    remaining = places[:, -1:] - places
+    covariance = np.zeros((remaining.shape[1],) * 2)
+    if len(laws) > 1:
+        covariance = np.cov(remaining, rowvar=False)
+    return LoadCurve(remaining.mean(axis=0), covariance, "chain", unit=unit, quantity=motion.unit,
+                     label="fitted chain")  # fmt: skip

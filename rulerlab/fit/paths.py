@@ -8,6 +8,8 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 SPREAD = 1.15  # the basis repeats after this many lengths of the clip, so its ends are free
+HIGHEST = 0.98  # of half the frame rate: there a wave and its mirror image are alike
+PIECE = 1500  # most frames whose spectrum is found at once
 SMOOTH_HZ = 0.6  # over which a spectrum is averaged
 FAINT = 3e-4  # of the strongest acceleration: below it a frequency is left out
 
@@ -67,22 +69,16 @@ def rail_of(time_s: np.ndarray, held_mm: np.ndarray, sigma_mm: float) -> Rail:
     back and can't be told from slower. The rail rests when no wave stands out of the noise.
     """
     x, seconds = held_mm - held_mm.mean(), float(time_s[-1] - time_s[0])
-    frame_s = float(np.median(np.diff(time_s)))
-    length = SPREAD * seconds
-    frequency = np.arange(1, int(0.5 / frame_s * length)) / length
-    basis = _waves(frequency, time_s)
-    ridge = np.linalg.svd(basis, full_matrices=False)
-    keep = ridge[1] / (ridge[1] ** 2 + 1e-3 * len(time_s))
-    amplitude = ridge[2].T @ (keep * (ridge[0].T @ x))
-    window = max(1, round(SMOOTH_HZ * length))
-    power = np.convolve((amplitude.reshape(2, -1) ** 2).mean(axis=0), np.ones(window) / window,
-                        mode="same")  # fmt: skip
+    nothing = Rail(np.zeros(0), np.zeros(0), np.zeros((0, 0)), (0.0, 0.0), seconds)
+    coarse, density = _spectrum(time_s, x)
+    spacing = 1 / (SPREAD * seconds)
+    frequency = np.arange(1, int(coarse[-1] / spacing) + 1) * spacing
+    power = np.interp(frequency, coarse, density) * spacing  # squared amplitude of each wave
     floor = np.quantile(power[frequency > 1.0], 0.1)
     signal = np.maximum(power - 2 * floor, 0)
     acceleration = signal * frequency**4
     strong = (acceleration > FAINT * acceleration.max(initial=0)) & (signal > 8 * floor)
-    nothing = Rail(np.zeros(0), np.zeros(0), np.zeros((0, 0)), (0.0, 0.0), seconds)
-    if not strong.any() or signal[strong].sum() * 2 < 16 * sigma_mm**2:
+    if not strong.any() or 2 * signal[strong].sum() < 16 * sigma_mm**2:
         return nothing
     used, prior = frequency[strong], np.tile(np.sqrt(signal[strong]), 2)
     noise = max(np.sqrt(floor * len(frequency)), 1e-4)
@@ -90,9 +86,30 @@ def rail_of(time_s: np.ndarray, held_mm: np.ndarray, sigma_mm: float) -> Rail:
     information = scaled.T @ scaled + np.eye(len(prior))
     factor = np.linalg.cholesky(np.linalg.inv(information))
     mean = factor @ (factor.T @ (scaled.T @ (x / noise)))
-    share = np.cumsum(acceleration) / acceleration.sum()
-    low, high = (float(np.interp(level, share, frequency)) for level in (0.025, 0.975))
+    share = np.cumsum(acceleration[strong]) / acceleration[strong].sum()
+    low, high = (float(np.interp(level, share, used)) for level in (0.025, 0.975))
     return Rail(used, prior * mean, prior[:, None] * factor, (low, high), seconds)
+
+
+def _spectrum(time_s: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Squared amplitude of waves per Hz up to half the frame rate, for any times of the frames.
+
+    Waves are fitted to pieces of the clip by ridge regression, and their squares averaged over
+    SMOOTH_HZ and over the pieces.
+    """
+    frame_s = float(np.median(np.diff(time_s)))
+    pieces = np.array_split(np.arange(len(time_s)), -(-len(time_s) // PIECE))
+    length = SPREAD * float(max(time_s[piece[-1]] - time_s[piece[0]] for piece in pieces))
+    frequency = np.arange(1, int(HIGHEST * 0.5 / frame_s * length)) / length
+    window = np.ones(max(1, round(SMOOTH_HZ * length)))
+    density = np.zeros(len(frequency))
+    for piece in pieces:
+        basis = _waves(frequency, time_s[piece])
+        inner = basis @ basis.T + 1e-3 * len(piece) * np.eye(len(piece))
+        amplitude = basis.T @ np.linalg.solve(inner, x[piece])
+        power = (amplitude.reshape(2, -1) ** 2).mean(axis=0)
+        density += length * np.convolve(power, window / window.size, mode="same") / len(pieces)
+    return frequency, density
 
 
 def hand_path(

@@ -98,7 +98,8 @@ def sample(
     Particles start all over the prior; the likelihood is let in power by power, so that a share
     EFFECTIVE of them stays effective. After each power they are resampled and step at random, as
     widely as they lie apart, until each was moved about once; at full likelihood `last_moves`
-    times. Several maxima, ridges and edges are kept. `density` must be safe to call from threads.
+    times, of which the second half are the draws. Several maxima, ridges and edges are kept.
+    `density` must be safe to call from threads.
     """
     from scipy.stats import qmc
 
@@ -110,6 +111,7 @@ def sample(
         place = qmc.LatinHypercube(axes, rng=rng).random(4 * particles)
         height = heights(place)
         reached, evidence, scale, rate = 0.0, 0.0, 1.0, 1.0
+        draws: list[tuple[np.ndarray, np.ndarray]] = []
         while reached < 1:
             power = _power(height, reached, EFFECTIVE * particles / len(place))
             weight = (power - reached) * (height - height.max())
@@ -129,10 +131,14 @@ def sample(
                 place[taken], height[taken] = new[taken], new_height[taken]
                 rate, tries = float(taken.mean()), tries + 1
                 moved += rate
+                if reached == 1 and moved > last_moves / 2:
+                    draws.append((place.copy(), height.copy()))
                 scale = float(np.clip(scale * math.exp(rate - 0.25), 0.05, 1.5))
             if progress is not None:
                 progress(min(1.0, 1 + math.log10(max(reached, 1e-6)) / 6))
-    return Draws(place, height, evidence, rate)
+    draws = draws or [(place, height)]
+    return Draws(np.concatenate([one for one, _ in draws]),
+                 np.concatenate([one for _, one in draws]), evidence, rate)  # fmt: skip
 
 
 def _resampled(share: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.interpolate import CubicSpline
 
 from rulerlab.chain.drive import Drive
 from rulerlab.chain.kernels import advance
@@ -20,6 +21,7 @@ from rulerlab.fit.bench import Bench
 from rulerlab.fit.paths import hand_path
 
 STEP_S = 1.0e-3
+WAVE_POINTS = 24  # per period of the rail's fastest motion, between which splines lead
 STUCK_SHARE = 0.5  # most of the variance of an error that depends on the place of the mark
 STUCK_MM = (0.2, 2.0)  # over which it changes
 TOGETHER = 16  # trials that share one hand, one rail and one memory of the noise
@@ -62,8 +64,10 @@ class _Clock:
         self.dt = bench.frame_s / max(1, round(bench.frame_s / STEP_S))
         steps = int(np.ceil(bench.time_s[-1] / self.dt)) + 1
         self.grid = np.arange(steps + 1) * self.dt
-        self.waves = rail.waves(self.grid)
-        self.bends = rail.waves(self.grid[:-1], derivative=2)  # leapfrog: forces at whole steps
+        fine = max(self.dt, 1 / (WAVE_POINTS * max(rail.band_hz[1], 1.0)))
+        self.knots = np.arange(0, self.grid[-1] + 2 * fine, fine)
+        self.waves = rail.waves(self.knots)
+        self.bends = rail.waves(self.knots, derivative=2)
         self.frames = rail.waves(bench.time_s)
 
     def ends(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,7 +79,9 @@ class _Clock:
             return pull, np.zeros(0), np.zeros(len(bench.time_s))
         amplitude = bench.rail.draw(rng)
         misjudged = self.frames @ (amplitude - bench.rail.mean_mm)
-        return pull - self.waves @ amplitude, self.bends @ amplitude, misjudged
+        position = CubicSpline(self.knots, self.waves @ amplitude)(self.grid)
+        acceleration = CubicSpline(self.knots, self.bends @ amplitude)(self.grid[:-1])
+        return pull - position, acceleration, misjudged  # leapfrog: forces at whole steps
 
 
 def _tile(clock, laws, part, number, seed) -> np.ndarray:

@@ -25,7 +25,7 @@ from rulerlab.rig import Rig
 THOROUGH = 8  # times as many trials for the full posterior
 TRUST = 0.002  # p of the residuals below which no law fits
 ENOUGH = 100  # draws that make a quantile
-FOLDED = 0.96  # of half the frame rate: shaking up to there may in truth be faster
+FOLDED = 0.95  # of half the frame rate: shaking up to there may in truth be faster
 
 
 def fit_blocks(

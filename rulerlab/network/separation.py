@@ -19,7 +19,9 @@ import numpy as np
 from rulerlab.errors import InputError
 
 MEASURES = ("trace", "pseudo_inverse", "inverse")
-BLOCK = 1024  # samples that are worked on at once
+BLOCK = 2**17  # numbers that are worked on at once: they stay in the cache
+ROWS = 1024  # samples at once where a matrix of the width of the features is added up
+LEAST = 0.1  # of 1 - leverage: a sample alone in its class says nothing of its class's scatter
 WIDEST = 4096  # features of which the inverse form still builds a matrix
 
 
@@ -30,12 +32,12 @@ class Moments:
     classes are tight and far from zero.
     """
 
-    def __init__(self, *, matrix: bool = False):
+    def __init__(self, *, squares: bool = True, matrix: bool = False):
         self.count = np.zeros(0)  # (K,)
         self.mean = np.zeros((0, 0))  # (K, p)
-        self.squares = 0.0  # sum of |r|^2
+        self.squares = 0.0  # sum of |r|^2, if it is asked for
         self.matrix = np.zeros((0, 0))  # (p, p) sum of r r^T, if it is asked for
-        self._with_matrix = matrix
+        self._with_squares, self._with_matrix = squares, matrix
 
     def add(self, features: np.ndarray, member: np.ndarray) -> None:
         """Features (b, p) and the class number (b,) of each sample."""
@@ -44,15 +46,15 @@ class Moments:
         one_hot = np.zeros((len(self.count), len(features)), features.dtype)
         one_hot[member, np.arange(len(features))] = 1
         count = np.bincount(member, minlength=len(self.count)).astype(float)
-        share = np.maximum(count, 1)[:, None]
-        mean = (one_hot @ features).astype(np.float64) / share
-        residual = features - mean.astype(features.dtype)[member]
-        mean += (one_hot @ residual) / share  # what rounding left of the mean
+        mean = (one_hot @ features).astype(np.float64) / np.maximum(count, 1)[:, None]
         total = self.count + count
         gap = mean - self.mean
         weight = np.divide(self.count * count, total, out=np.zeros(len(count)), where=total > 0)
-        self.squares += float(_squares(residual).sum(dtype=np.float64))
-        self.squares += float(weight @ _squares(gap))
+        if self._with_squares or self._with_matrix:
+            residual = features - mean.astype(features.dtype)[member]
+        if self._with_squares:
+            self.squares += float(_squares(residual).sum(dtype=np.float64))
+            self.squares += float(weight @ _squares(gap))
         if self._with_matrix:
             self.matrix += residual.T.astype(np.float64) @ residual.astype(np.float64)
             self.matrix += (gap * weight[:, None]).T @ gap
@@ -82,8 +84,8 @@ class Separation:
 
     Call `add` for every block and `end_pass` after the last; then read `value` (D) and, with
     `errors`, `influence` (n,): what each sample does to D. Their sum of squares over n^2 is the
-    variance of D that a bootstrap over samples finds, to first order, and the products of two
-    layers give their covariance, since both see the same samples.
+    variance of D that jackknife and bootstrap over samples find, and the products of two layers
+    give their covariance, since both see the same samples.
 
     Singular directions below `rtol` of the largest are left out. Raises InputError for fewer than
     two classes, classes of one and the same mean, and features that are not finite.
@@ -101,7 +103,7 @@ class Separation:
             stages.append(self._weigh)
         self.passes = len(stages)
         self._stages = stages
-        self._moments = Moments(matrix=measure == "inverse")
+        self._moments = Moments(squares=measure == "trace", matrix=measure == "inverse")
         self._kept: list[np.ndarray] = []
         self._pass = 0
 
@@ -117,8 +119,9 @@ class Separation:
             raise InputError(f"the inverse form of {features.shape[1]} features needs a matrix too "
                              f"large; reduce them to principal directions first (pca=100)")
         stage = self._stages[self._pass]
-        for start in range(0, len(features), BLOCK):
-            stage(features[start : start + BLOCK], member[start : start + BLOCK])
+        rows = ROWS if self.measure == "inverse" else max(64, BLOCK // features.shape[1])
+        for start in range(0, len(features), rows):
+            stage(features[start : start + rows], member[start : start + rows])
 
     def end_pass(self) -> None:
         """All samples were given: work out what the next pass needs, or the result."""
@@ -144,7 +147,7 @@ class Separation:
         self._offset = np.where(present[:, None], moments.mean - self._share @ moments.mean, 0.0)
         self._within = moments.squares / self.samples
         self._between = float(self._share @ _squares(self._offset))
-        if not np.isfinite(self._within + self._between):
+        if not np.isfinite(self._within + self._between + np.trace(moments.matrix)):
             raise InputError("the features hold values that are not finite")
         scale = float(self._share @ _squares(moments.mean))
         if self._between <= 1e-28 * scale:
@@ -164,20 +167,21 @@ class Separation:
             self._shadow = np.zeros((self._offset.shape[1], keep.sum()))
 
     def _invert(self) -> None:
-        from scipy.linalg import LinAlgError, cho_factor, cho_solve
+        from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
         scatter = self._moments.matrix / self.samples
         try:
-            factor = cho_factor(scatter, lower=True)
-            pivot = np.diagonal(factor[0])
+            factor = cholesky(scatter, lower=True)
+            pivot = np.diagonal(factor)
             if (pivot.min() / pivot.max()) ** 2 < self.rtol:
                 raise LinAlgError
-            self._dual = cho_solve(factor, self._offset.T)  # (p, K) S_W^-1 g_k
+            root = solve_triangular(factor, np.eye(len(scatter)), lower=True).T
         except LinAlgError:  # some directions carry no scatter: leave them out
             value, axis = np.linalg.eigh(scatter)
             keep = value > self.rtol * max(value[-1], 0.0)
-            axis = axis[:, keep]
-            self._dual = axis @ ((self._offset @ axis) / value[keep]).T
+            root = axis[:, keep] / np.sqrt(value[keep])
+        self._root = root  # S_W^-1 = root root^T
+        self._dual = root @ (root.T @ self._offset.T)  # (p, K) S_W^-1 g_k
         self._total = float(np.einsum("k,kp,pk->", self._share, self._offset, self._dual))
         self.value = -_log(self._total)
 
@@ -199,8 +203,13 @@ class Separation:
         self._outside = shadow @ (inside / self._size[:, None] ** 2)  # (p, K)
 
     def _weigh(self, features: np.ndarray, member: np.ndarray) -> None:
-        """Derivative of D with the weight of each sample, times n."""
+        """What leaving out each sample takes from D, times n.
+
+        That is the derivative of D with its weight, and more for a sample that has drawn the
+        means (and S_W) toward itself: the leverage of the jackknife.
+        """
         residual = self._residual(features, member).astype(np.float64)
+        leverage = 1 / self._moments.count[member]
         if self.measure == "trace":
             toward = np.einsum("ij,ij->i", residual, self._offset[member])
             between = _squares(self._offset)[member] + 2 * toward
@@ -210,6 +219,7 @@ class Separation:
             own = np.einsum("kp,pk->k", self._offset, self._dual)[member]
             own = own + 2 * seen[np.arange(len(member)), member]
             found = (seen**2 @ self._share - own) / self._total
+            leverage = leverage + _squares(residual @ self._root) / self.samples
         else:
             along = residual @ (self._direction.T / self._size)
             inside = self._inside.T[member]
@@ -217,7 +227,7 @@ class Separation:
             outside = np.einsum("ij,ij->i", residual, self._outside.T[member])
             found = (_squares(along) - np.einsum("ij,ij->i", turned, inside + 2 * along)
                      + 2 * outside) / self._total
-        self._kept.append(found)
+        self._kept.append(found / np.maximum(1 - leverage, LEAST))
 
 
 def _log(value: float) -> float:

@@ -15,6 +15,8 @@ from rulerlab.errors import InputError
 from rulerlab.records import DETECTED, Tracks
 from rulerlab.rig import DIRECTIONS, Rig
 from rulerlab.track import Tracked
+from rulerlab.track.grid import view_from_grid
+from rulerlab.track.register import View
 from rulerlab.track.scale import view_from_sections
 from rulerlab.track.sticks.find import Found, find_chain
 from rulerlab.video import Frame
@@ -116,24 +118,36 @@ def track_still(still: Still, rig: Rig, *, joints_px: np.ndarray | None = None) 
     tracks = Tracks(np.zeros(1), found.joints_px[None], covariance[None],
                     np.full((1, count), DETECTED))
     warnings: list[str] = []
-    view = None
-    if rig.ruler.sections_mm:
-        scale = view_from_sections(tracks.position_px, rig.ruler.sections_mm)
-        if scale is None:
-            warnings.append(f"ruler.sections_mm has {len(rig.ruler.sections_mm)} numbers, but the "
-                            f"ruler has {count - 1} sections: they give no scale")
-        else:
-            view, per_px, error = scale
-            notes.append(f"scale from ruler.sections_mm: {per_px:.4f} mm per px "
-                         f"+- {100 * error:.1f} %")
-    if view is None:
-        notes.append("no reference in rig.toml: all lengths are in pixels")
+    view = _view(still, rig, tracks.position_px, notes, warnings)
     height = np.array(rig.marks.height_mm or (0.0,))
     height = np.broadcast_to(height if len(height) in (1, count) else height.mean(), count).copy()
     seconds = time.perf_counter() - began
     health = {"frames": 1, "ghosts": [], "duplicates": [], "blurred": [],
               "seconds": round(seconds, 3), "frames_per_s": round(1 / seconds, 2)}
     return Tracked(tracks, view, height, "ruler", "sticks", notes, warnings, health)
+
+
+def _view(still: Still, rig: Rig, position_px: np.ndarray, notes: list[str],
+          warnings: list[str]) -> View | None:
+    """Millimetres from squared paper, else from the sections' known lengths, else none; told."""
+    grid_mm, sections_mm = rig.reference.grid_mm, rig.ruler.sections_mm
+    if grid_mm is not None:
+        view = view_from_grid(still.latest.luma, grid_mm, position_px[0, 0])
+        if view is not None:
+            notes.append(f"scale and perspective from squared paper of {grid_mm:g} mm")
+            return view
+        warnings.append("no squared paper is seen clearly: reference.grid_mm gives no scale")
+    if sections_mm:
+        scale = view_from_sections(position_px, sections_mm)
+        if scale is not None:
+            view, per_px, error = scale
+            notes.append(f"scale from ruler.sections_mm: {per_px:.4f} mm per px "
+                         f"+- {100 * error:.1f} %")
+            return view
+        warnings.append(f"ruler.sections_mm has {len(sections_mm)} numbers, but the ruler has "
+                        f"{position_px.shape[1] - 1} sections: they give no scale")
+    notes.append("no scale: all lengths are in pixels (rig.toml: reference.grid_mm)")
+    return None
 
 
 def _given(joints_px: np.ndarray) -> Found:

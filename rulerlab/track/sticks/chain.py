@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 TREND, LAYER = 5, 3
+SIDEWAYS_PX = 0.2  # by which whole edges lie aside at the least
+SIDE_SEEN = 0.5  # of the side of a stick that is taken for stick: it lies in the shade
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Rods:
     middle_px: np.ndarray  # (2,) where the trend is counted from
     span_px: float  # over which it is counted
     layer: np.ndarray  # (LAYER,) px: by how much every second stick is seen aside
+    sideways_px: float  # by how much a whole edge may lie aside: shadow, thickness, compression
 
     @property
     def every_second(self) -> np.ndarray:
@@ -58,7 +61,8 @@ class Rods:
         middle = (joints[1:] + joints[:-1]) / 2
         _, normal = frames_of(joints)
         nearer = np.exp(self.place(middle) @ self.trend[1:3])
-        return self.width_px * nearer + np.abs((self.aside(middle) * normal).sum(-1))
+        side = np.abs((self.aside(middle) * normal).sum(-1))
+        return self.width_px * nearer + SIDE_SEEN * side
 
     def lengths(self, joints: np.ndarray) -> np.ndarray:
         """Length of every section where it lies, px, (..., S)."""
@@ -83,7 +87,7 @@ def rods_of(
     turns = np.where(folds(joints) >= 0, 1.0, -1.0)
     trend = np.array([np.log(usual), *[0.0] * (TREND - 1)])
     return Rods(share, tuple(kinds), trend, width_px, 0.5 * width_px, turns,
-                np.array(size_px) / 2.0, max(size_px) / 2.0, np.zeros(LAYER))
+                np.array(size_px) / 2.0, max(size_px) / 2.0, np.zeros(LAYER), SIDEWAYS_PX)
 
 
 @dataclass(frozen=True)

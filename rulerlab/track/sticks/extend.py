@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rulerlab.track.sticks.assemble import COST, FREE_COST
 from rulerlab.track.sticks.pairs import Bars
 from rulerlab.track.sticks.sight import Sight, support
 from rulerlab.track.sticks.wood import CLEAR, bar_mask
@@ -16,6 +17,7 @@ ALONG = 40
 OUTLINE = 1.25  # widths: what lies this near to a stick is explained by it
 NEW = 0.07  # share of a stick that must show where no other stick is
 WRONG = 0.06  # share of a stick that may show the colour of something else
+TIP_SHOWS = 2.0  # how much more a half section counts: a full one would not end where it does
 APART = 0.9  # widths: no two hinges are nearer to each other
 HALVES = (0.42, 0.46, 0.5, 0.54)  # of a full section: what is called half
 OWN_EDGES = 0.6  # share of what shows of a stick that must have edges: skin has none
@@ -68,18 +70,25 @@ def extend(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> tuple[Ch
             longer = turned.reversed() if turned is not None else None
         if longer is None:
             break
-        gain += _worth_of_new(sight, chain, longer)
+        gain += _worth_of_new(sight, chain, longer, over)
         chain = longer
     return chain, gain
 
 
-def _worth_of_new(sight: Sight, before: Chain, after: Chain) -> float:
-    """What speaks for the one stick by which a chain has grown, at either end."""
-    new = slice(0, 2) if len(before.place) and (after.place[-1] == before.place[-1]).all() \
-        else slice(-2, None)
-    start, end = after.place[new]
-    seen = support(sight, start[None], end[None])
-    return float(seen.edges[0] * min(np.linalg.norm(end - start) / before.full_px, 1.0))
+def _worth_of_new(sight: Sight, before: Chain, after: Chain, over: float) -> float:
+    """What speaks for the one stick by which a chain has grown, at either end.
+
+    Where other sticks lie, its edges may be theirs.
+    """
+    at_start = (after.place[-1] == before.place[-1]).all()
+    hinge, end = after.place[1::-1] if at_start else after.place[-2:]
+    size = np.linalg.norm(end - hinge)
+    seen = support(sight, hinge[None], end[None])
+    rest, way = unexplained(sight, before, over), (end - hinge)[None] / size
+    new, _ = _shown(sight, rest, hinge, way, size)
+    own = float(seen.edges[0] * min(2 * new[0], 1.0))
+    added = after.kinds[0] if at_start else after.kinds[-1]
+    return (own - COST) * min(size / before.full_px, 1.0) - FREE_COST * (added == "free")
 
 
 def covered_share(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> float:
@@ -122,18 +131,27 @@ def _one_more(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> Chain
         size = share * full
         end = hinge + way * size
         new, wrong = _shown(sight, rest, hinge, way, size)
-        beyond = sight.at(sight.evidence, end + way * (over + 0.4 * sight.width), -5.0) < 0
+        beyond = _ground_beyond(sight, end, way, over)
         start = np.broadcast_to(hinge, end.shape)
         seen = support(sight, start, end)
         good = (new > NEW) & (wrong < WRONG) & beyond & (seen.cover > 0.85)
         good &= seen.edges > OWN_EDGES * new - 0.05
         apart = np.linalg.norm(end[:, None] - chain.place[None], axis=-1).min(1)
         good &= (apart > APART * sight.width) & ~_crosses(hinge, end, chain.place[:-1])
-        gain = np.where(good, new + 0.5 * seen.edges, 0.0)
+        gain = np.where(good, new + 0.5 * seen.edges, 0.0) * (1.0 if kind == "full" else TIP_SHOWS)
         if gain.max() > best:
             best = float(gain.max())
             chosen = Chain(np.vstack([chain.place, end[gain.argmax()]]), (*chain.kinds, kind))
     return chosen or _one_free(sight, chain, over, full)
+
+
+def _ground_beyond(sight: Sight, end: np.ndarray, way: np.ndarray, over: float) -> np.ndarray:
+    """Whether the colour of sticks ends beyond each tip (A, 2); a wire may stick out there."""
+    normal = np.c_[-way[:, 1], way[:, 0]]
+    reach = over + np.array([0.4, 0.6, 0.8]) * sight.width
+    place = (end[:, None, None] + reach[:, None, None] * way[:, None, None]
+             + np.array(ACROSS)[:, None] * sight.width * normal[:, None, None])
+    return sight.at(sight.evidence, place, -5.0).mean((1, 2)) < 0
 
 
 def _crosses(hinge: np.ndarray, end: np.ndarray, line: np.ndarray) -> np.ndarray:

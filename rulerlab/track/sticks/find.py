@@ -22,11 +22,13 @@ from rulerlab.track.sticks.pairs import (
     working_picture,
 )
 from rulerlab.track.sticks.refine import refine
-from rulerlab.track.sticks.sight import Sight, look
+from rulerlab.track.sticks.sight import Sight, look, support
 from rulerlab.track.sticks.wood import stick_evidence
 
 SAME_WIDTH = 0.12  # bars whose widths differ by less than this share may be the same kind of stick
 PASSES = 3  # times that the colours are learned anew from the chain found
+PLAIN = 0.5  # evidence with which an end section is plainly seen
+HIDDEN = 1.0  # widths by which the free end of one that is not may lie aside
 LEAST_SCORE = 1.6  # well-seen sticks that make a chain
 HELP = "give the joints of one picture with --joints FILE, or pick them with --pick"
 
@@ -90,10 +92,20 @@ def find_chain(
             f"{len(chain.place)} joints are found, rig.toml says points = {points}; {HELP}")
     chain, covered, why = held_first(guess.sight, lab, chain, guess.over, pull)
     refined = refine(guess.sight, chain, guess.over, seen_ends=(True, not covered))
+    covariance = refined.covariance + _hidden_ends(guess.sight, refined.place)
     return Found(
-        refined.place / scale, refined.covariance / scale**2, refined.width / scale,
+        refined.place / scale, covariance / scale**2, refined.width / scale,
         chain.kinds, score, (why,) if why else (),
     )
+
+
+def _hidden_ends(sight: Sight, place: np.ndarray) -> np.ndarray:
+    """Covariance to add where little shows of an end section: its free end may lie aside."""
+    more = np.zeros(place.size)
+    for end, first, last in ((slice(0, 2), 0, 1), (slice(-2, None), -2, -1)):
+        seen = support(sight, place[[first]], place[[last]])
+        more[end] = (HIDDEN * sight.width) ** 2 if seen.edges[0] < PLAIN else 0.0
+    return np.diag(more)
 
 
 def _search(lab: np.ndarray, segments: list[np.ndarray], bars: Bars) -> _Guess:

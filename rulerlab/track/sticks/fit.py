@@ -17,7 +17,6 @@ SHARE = 0.04 + 0.92 * np.arange(SAMPLES) / (SAMPLES - 1)  # of a section, place 
 LINE = np.stack([1 - SHARE, SHARE], -1)  # (SAMPLES, 2)
 TUKEY = 4.0  # robust standard deviations beyond which an edge belongs to something else
 LEAST_EDGE_PX = 0.15  # error of one sample of an edge, at least
-SIDEWAYS_PX = 0.25  # that a whole edge is displaced by shadow, thickness and compression
 TIP_PX = 1.5  # error of a tip: round, worn, shaded
 LOOSE = 0.5  # widths by which a frame may surprise: draws what is not seen to where it was expected
 RUNS = 5.0  # samples of an edge that err together, at least, when a frame can't tell
@@ -35,7 +34,7 @@ class Fit:
     score: int  # edge samples seen, less those that should be and are not
     residual_px: float  # of single edge samples about the lines, robust
     widening_px: float  # by how much sticks are wider than expected
-    scatter_px: float  # of the widths of the sticks: whole edges are displaced by 0.7 of that
+    scatter_px: float  # of the widths of the sticks about that
 
 
 def fit_chain(
@@ -74,7 +73,7 @@ def _look(frame: Frame, wood: Wood, joints: np.ndarray, rods: Rods, reach: float
     information = np.einsum("ksm,ma,mb->ksab", weight, LINE, LINE)
     pull = np.einsum("ksm,ma->ksa", weight * outward, LINE)
     sides = information + 1e-6 * np.eye(2)
-    spread_sides = np.linalg.inv(sides) + SIDEWAYS_PX**2 * np.eye(2)
+    spread_sides = np.linalg.inv(sides) + rods.sideways_px**2 * np.eye(2)
     softened = np.linalg.inv(spread_sides)  # a whole edge may lie aside
     place = (np.linalg.inv(sides) @ pull[..., None])[..., 0]
     total = softened.sum(1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rulerlab.track.sticks.chain import Lines, Rods, frames_of, rods_of
+from rulerlab.track.sticks.chain import SIDEWAYS_PX, Lines, Rods, frames_of, rods_of
 from rulerlab.track.sticks.edges import Wood, learn_wood
 from rulerlab.track.sticks.fit import REACHES, Fit, fit_chain
 from rulerlab.track.sticks.shared import fit_shared, solve_all, with_known_ends
@@ -35,7 +35,6 @@ class Chains:
     guessed: np.ndarray  # (T, N) bool: known from the rest of the chain only
     seen: np.ndarray  # (T,) share of the edges that are seen
     rods: Rods
-    sideways_px: float  # by how much whole edges lie aside
 
 
 class StickFollower:
@@ -60,7 +59,9 @@ class StickFollower:
         for _ in range(3):
             fits = [fit_chain(frame, self.wood, place, rods, reaches=WIDE)
                     for frame, place in zip(start.frames, places, strict=True)]
-            rods = replace(rods, width_px=rods.width_px + np.median([f.widening_px for f in fits]))
+            scatter = np.median([fit.scatter_px for fit in fits if np.isfinite(fit.scatter_px)] or 1)
+            rods = replace(rods, width_px=rods.width_px + np.median([f.widening_px for f in fits]),
+                           sideways_px=float(np.hypot(SIDEWAYS_PX, scatter)))
             rods = fit_shared(_stack([fit.lines for fit in fits]), rods)
             places = [fit.joints_px for fit in fits]
         self.known = {f.index: place for f, place in zip(start.frames, places, strict=True)}
@@ -120,7 +121,7 @@ class StickFollower:
         covariance = np.full((frames, points, 2, 2), np.nan)
         guessed, seen = np.zeros((frames, points), bool), np.zeros(frames)
         if not len(good):
-            return Chains(joints, covariance, guessed, seen, self.rods, np.nan)
+            return Chains(joints, covariance, guessed, seen, self.rods)
         fits = [fit for fit in self._fits if fit is not None]
         lines = _stack([fit.lines for fit in fits])
         rods = fit_shared(lines.pick(slice(None, None, 1 + len(good) // 200)), self.rods)
@@ -132,8 +133,7 @@ class StickFollower:
         size = np.sqrt(np.linalg.eigvalsh(covariance[good]).max(-1))
         guessed[good] = (size > SURE * rods.width_px) | alone
         seen[good] = [_share(fit) for fit in fits]
-        sideways = float(np.nanmedian([fit.scatter_px for fit in fits])) / np.sqrt(2)
-        return Chains(joints, covariance, guessed, seen, rods, sideways)
+        return Chains(joints, covariance, guessed, seen, rods)
 
 
 def _end_doubts(joints: np.ndarray, alone: np.ndarray, doubt: float) -> np.ndarray:

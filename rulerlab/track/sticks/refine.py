@@ -24,6 +24,7 @@ HALF_SIGMA = 0.04  # of a full section: how much "half" may differ from half
 TIP_SIGMA = 0.10  # widths: by which tips lie beyond the overhang that all have in common
 OVERHANG_SIGMA = 0.15  # widths: how well that overhang is known beforehand
 WEAK_SIGMA = 0.7  # widths: how well the search itself placed a hinge
+PLAY = 0.1  # widths: hinges have play and thickness, so that axes do not quite cross in them
 ASIDE = 0.05  # widths: shadows and thickness displace the seen axis of a stick at either end
 
 
@@ -67,7 +68,8 @@ def refine(
         step[:count] = np.clip(step[:count], -0.5 * width, 0.5 * width)
         unknowns = unknowns + step
     place = unknowns[:count].reshape(-1, 2)
-    return Joints(place, covariance[:count, :count], width, residual)
+    floor = (PLAY * width) ** 2 * np.eye(count)
+    return Joints(place, covariance[:count, :count] + floor, width, residual)
 
 
 class _System:

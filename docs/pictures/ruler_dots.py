@@ -1,4 +1,4 @@
-"""Draw the picture of README.md: python docs/pictures/make.py RUN VIDEO (after rulerlab run)."""
+"""The picture of README.md: python docs/pictures/ruler_dots.py RUN VIDEO, after rulerlab run."""
 
 import sys
 from dataclasses import replace
