@@ -21,6 +21,7 @@ from rulerlab.cli import main
 from rulerlab.rig import read_rig
 
 ROOT = Path(__file__).parent.parent
+LONG = {"networks.md", "lab_guide.md"}  # they train networks and simulate chains
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(?:^<!--(.*?)-->\n)?^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LEFT_OUT = re.compile(r"\s*not run by the tests: (.+?)\s*$")
@@ -100,7 +101,10 @@ def check_toml(text):
         read_rig(Path("page.rig.toml"))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [
+    pytest.param(page, id=page.name, marks=[pytest.mark.slow] if page.name in LONG else [])
+    for page in PAGES
+])
 def test_every_block_of_a_page_runs(page, sample, tmp_path, monkeypatch):
     stage = tmp_path / "stage"
     shutil.copytree(sample, stage)
