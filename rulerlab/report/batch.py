@@ -57,7 +57,7 @@ class Entry:
 
 def find_runs(folder: Path) -> list[Path]:
     """Run folders below `folder`, and those that should be some: broken ones, empty groups."""
-    found = [path for path in _descend(folder, DEEPEST)]
+    found = list(_descend(folder, DEEPEST))
     groups = [path for path in sorted(folder.iterdir())
               if path.is_dir() and not path.name.startswith(".")]
     empty = [group for group in groups if not any(path.is_relative_to(group) for path in found)]

@@ -192,8 +192,6 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[float]:
         others = sum(widths) - widths[widest]
         second = max([w for k, w in enumerate(widths) if k != widest], default=0.0)
         widths[widest] = max(WIDTH - others, second * 0.9)
-        if WIDTH - others < second * 0.9:
-            continue
     return widths
 
 
