@@ -1,4 +1,5 @@
 """Squared paper as a reference: its two sets of lines give scale, turn and perspective.
+
 In every patch of the picture the lines are two waves. Their wave vectors, times the spacing of the
 lines, are the local change of board millimetres per pixel; one homography is fitted to all patches.
 """

@@ -15,6 +15,7 @@ STEP_DEG = 0.5
 ACROSS = (-0.4, -0.2, 0.0, 0.2, 0.4)  # widths from the axis at which colours are looked at
 ALONG = 40
 OUTLINE = 1.25  # widths: what lies this near to a stick is explained by it
+LIKE = 0.5  # evidence above which a place plainly shows stick, and below its negative does not
 NEW = 0.07  # share of a stick that must show where no other stick is
 WRONG = 0.06  # share of a stick that may show the colour of something else
 TIP_SHOWS = 2.0  # how much more a half section counts: a full one would not end where it does
@@ -82,7 +83,7 @@ def _worth_of_new(sight: Sight, before: Chain, after: Chain, over: float) -> flo
     """
     at_start = (after.place[-1] == before.place[-1]).all()
     hinge, end = after.place[1::-1] if at_start else after.place[-2:]
-    size = np.linalg.norm(end - hinge)
+    size = float(np.linalg.norm(end - hinge))
     seen = support(sight, hinge[None], end[None])
     rest, way = unexplained(sight, before, over), (end - hinge)[None] / size
     new, _ = _shown(sight, rest, hinge, way, size)
@@ -198,4 +199,4 @@ def _shown(sight: Sight, rest: np.ndarray, hinge: np.ndarray, way: np.ndarray, s
     place = hinge + along[None, :, None, None] * way[:, None, None]
     place = place + np.array(ACROSS)[:, None] * sight.width * normal[:, None, None]
     value = sight.at(rest, place, -1.0)
-    return (value > 0.3).mean((1, 2)), (value < -0.3).mean((1, 2))
+    return (value > LIKE).mean((1, 2)), (value < -LIKE).mean((1, 2))

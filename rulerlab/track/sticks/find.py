@@ -153,9 +153,8 @@ def _sticks(guess: _Guess) -> Bars:
 
 def _grown(guess: _Guess, lab: np.ndarray) -> tuple[Chain, float]:
     """The chain that is best when the sticks beyond its ends count as well, and its score."""
-    best, most = None, -np.inf
+    grown = []
     for path in guess.paths:
         chain, gain = extend(guess.sight, lab, guess.chain(path), guess.over)
-        if path.score + gain > most:
-            best, most = chain, path.score + gain
-    return best, most
+        grown.append((chain, path.score + gain))
+    return max(grown, key=lambda one: one[1])

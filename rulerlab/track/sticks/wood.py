@@ -68,7 +68,7 @@ def _density(bins: np.ndarray) -> np.ndarray:
     count = np.zeros((BINS,) * 3, np.float32)
     np.add.at(count, tuple(bins.T), 1.0)
     count /= max(len(bins), 1)
-    return sum(share * _blurred(count, sigma) for sigma, share in BLURS)
+    return np.sum([share * _blurred(count, sigma) for sigma, share in BLURS], axis=0)
 
 
 def _blurred(count: np.ndarray, sigma: float) -> np.ndarray:
