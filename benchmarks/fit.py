@@ -179,7 +179,7 @@ def law_choice(runs: int, seed: int) -> None:
 
 def speed() -> None:
     rng = np.random.default_rng(0)
-    for fps, seconds in ((30.0, 6.5), (60.0, 10.0), (240.0, 10.0)):
+    for fps, seconds in ((30.0, 6.5), (60.0, 10.0), (120.0, 10.0)):
         setting = Setting(blocks=6, fps=fps, seconds=seconds)
         motion = ends(setting, rng)
         bench = bench_of(motion, setting.rig)
