@@ -125,8 +125,6 @@ def test_a_bare_ruler_is_tracked_without_a_word_about_it(clip):
 
 
 def test_an_empty_table_is_no_ruler(tmp_path):
-    from tests import drawn
-
     path = drawn.write_clip(tmp_path / "empty.mp4", [drawn.paper()] * 6, np.arange(6) / 30)
     with pytest.raises(InputError, match="no folding ruler"):
         track(Recording(path), rig_from_dict({"marks": {"kind": "none"}}))

@@ -1,4 +1,4 @@
-"""Bare sticks through a clip: from where the chain was found, forward, with what is rigid shared.
+"""Bare sticks through a clip: from where the chain was found, both ways, with what is rigid shared.
 
 Each frame is fitted on its own, started where the frames before it lead; what its edges and tips
 say is kept, and when the clip has ended all frames are solved again with one set of lengths.
@@ -14,7 +14,7 @@ from rulerlab.track.sticks.chain import SIDEWAYS_PX, Lines, Rods, frames_of, rod
 from rulerlab.track.sticks.edges import Wood, learn_wood
 from rulerlab.track.sticks.fit import REACHES, Fit, fit_chain
 from rulerlab.track.sticks.shared import fit_shared, solve_all, with_known_ends
-from rulerlab.track.sticks.start import Start
+from rulerlab.track.sticks.start import Start, copied
 from rulerlab.track.sticks.sweep import sweep
 from rulerlab.video import Frame
 
@@ -23,6 +23,7 @@ LESS = 0.93  # of the score of the frame before: a frame that shows less needs a
 LEAST = 0.45  # share of the edges that must be seen for a frame to count
 WIDE = (1.2, 0.8, 0.5, 0.3)  # widths: reaches of a second try
 STEADY = 0.8  # share of the last step that the next is expected to have
+HELD_BYTES = 800_000_000  # of frames before the first in which the chain was found
 SURE = 0.35  # widths: joints known less well than this are told from the chain alone
 
 
@@ -48,6 +49,9 @@ class StickFollower:
         self._fits: list[Fit | None] = []
         self._steps: list[np.ndarray] = []
         self._last: np.ndarray | None = None
+        self._usual = 0  # score of the frame before
+        self._met = False  # whether a frame with a known chain has come
+        self._waiting: list[tuple[int, Frame]] = []
 
     def _first_rods(self) -> Rods:
         """Rods from the sample frames: the sticks' width first, then everything that is shared."""
@@ -68,16 +72,38 @@ class StickFollower:
         return rods
 
     def observe(self, frame: Frame) -> None:
-        """Fit the chain in the next frame."""
-        fit = self._fit(frame)
-        if fit is None:
-            self._fits.append(None)
+        """Fit the chain in the next frame; frames before the first known one wait for it."""
+        if not self._met:
+            if frame.index not in self.known:
+                self._waiting.append((len(self._fits), copied(frame)))
+                self._waiting = self._waiting[-max(HELD_BYTES // (2 * frame.luma.size), 1) :]
+                self._fits.append(None)
+                return
+            self._met = True
+            first = self._advance(frame)
+            self._fits.append(first)
+            self._backward()
+            self._last = first.joints_px if first is not None else None
             self._steps.clear()
             return
+        self._fits.append(self._advance(frame))
+
+    def _backward(self) -> None:
+        """Fit the frames that were held back, the last first."""
+        while self._waiting:
+            number, frame = self._waiting.pop()
+            self._fits[number] = self._advance(frame)
+
+    def _advance(self, frame: Frame) -> Fit | None:
+        """The fit of a frame next to the one before, which it then replaces."""
+        fit = self._fit(frame)
+        if fit is None:
+            self._steps.clear()
+            return None
         if self._last is not None:
-            self._steps = [*self._steps[-1:], fit.joints_px - self._last]
-        self._last = fit.joints_px
-        self._fits.append(fit)
+            self._steps = [fit.joints_px - self._last]
+        self._last, self._usual = fit.joints_px, fit.score
+        return fit
 
     def _fit(self, frame: Frame) -> Fit | None:
         """The best of several tries, each only if those before it did not see the chain well."""
@@ -106,8 +132,7 @@ class StickFollower:
 
     def _is_clear(self, fit: Fit) -> bool:
         """Whether every stick is seen where it should be, and no less than in the frame before."""
-        usual = self._fits[-1].score if self._fits and self._fits[-1] is not None else 0
-        return bool(np.nanmin(fit.seen, initial=1.0) > WELL and fit.score >= LESS * usual)
+        return bool(np.nanmin(fit.seen, initial=1.0) > WELL and fit.score >= LESS * self._usual)
 
     def chains(self, sections_mm: tuple[float, ...] = ()) -> Chains:
         """The chain in all frames that were observed, with lengths fitted to all of them.

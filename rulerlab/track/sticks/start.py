@@ -76,11 +76,12 @@ def _samples(recording: Recording) -> list[Frame]:
     """Frames from all over the clip, in the order in which they are tried."""
     total = recording.frames_declared or 0
     wanted = [int(share * max(total - 1, 0)) for share in (*PLACES, *MORE)]
-    kept = {frame.index: _copy(frame) for frame in recording.frames() if frame.index in wanted}
+    kept = {frame.index: copied(frame) for frame in recording.frames() if frame.index in wanted}
     return [kept[index] for index in dict.fromkeys(wanted) if index in kept]
 
 
-def _copy(frame: Frame) -> Frame:
+def copied(frame: Frame) -> Frame:
+    """A frame that outlives the one that the decoder holds."""
     return replace(frame, luma=frame.luma.copy(), chroma_u=frame.chroma_u.copy(),
                    chroma_v=frame.chroma_v.copy())
 
