@@ -8,9 +8,10 @@ from matplotlib.figure import Figure
 
 from rulerlab.compare import compare
 from rulerlab.compare.figures import plot_shares
+from rulerlab.compare.runs import matched_curve
 from rulerlab.network.atlas import reference_curves
 from rulerlab.plots import plot_heat_map, plot_rig
-from rulerlab.store import read_load_curve, read_run
+from rulerlab.store import read_run
 from rulerlab.video import Recording
 
 
@@ -19,7 +20,8 @@ def main(folder: str, video: str) -> None:
     recording = Recording(video)
     for _ in recording.frames():
         pass
-    found = compare(read_load_curve(Path(folder) / "load_curve_folds.csv"), reference_curves())
+    curve, lengths = matched_curve(Path(folder))
+    found = compare(curve, reference_curves(), lengths=lengths)
     nearest = found.networks[0].cell.curve
     curves = [replace(found.curve, label="this ruler"),
               replace(found.chain.curve, label="nearest simulated chain"),

@@ -8,8 +8,6 @@ from typing import Any
 
 import click
 
-FOLDS = 3  # a ruler with fewer is compared by its sections
-
 
 @click.command(short_help="Which chain, which network is this ruler?")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -44,29 +42,19 @@ def command(runs: tuple[Path, ...], networks: Path | None, as_json: bool) -> int
 def compare_run(run: Path, networks: Path | None = None) -> dict[str, Any]:
     """Compare one run and, if it is a folder, leave the answer and its picture there."""
     from rulerlab.compare import compare
+    from rulerlab.compare.runs import matched_curve
     from rulerlab.compare.words import as_dict
     from rulerlab.network.atlas import read_phase_csv, reference_curves
     from rulerlab.store import read_load_curve, shape_numbers
 
     cells = list(read_phase_csv(networks).cells()) if networks else reference_curves()
     curve = read_load_curve(run)
-    found = compare(_matched(run, curve), cells)
+    matched, lengths = matched_curve(run)
+    found = compare(matched, cells, lengths=lengths)
     answer = {"run": str(run)} | shape_numbers(curve) | as_dict(found, curve)
     if run.is_dir():
         _keep(run, found, answer)
     return answer
-
-
-def _matched(run: Path, curve):
-    """The curve to compare: that of a ruler's folds, in which leaning to one side cancels."""
-    from rulerlab.store import read_load_curve
-
-    folds = run / "load_curve_folds.csv"
-    if curve.source == "ruler" and curve.unit == "section" and folds.exists():
-        by_fold = read_load_curve(folds)
-        if len(by_fold.loads) >= FOLDS:
-            return by_fold
-    return curve
 
 
 def _keep(run: Path, found, answer: dict[str, Any]) -> None:
@@ -86,8 +74,8 @@ def _distances(runs: tuple[Path, ...]) -> list[dict[str, Any]]:
     from dataclasses import asdict
 
     from rulerlab.compare import distance
-    from rulerlab.store import read_load_curve
+    from rulerlab.compare.runs import matched_curve
 
-    curves = {run: _matched(run, read_load_curve(run)) for run in runs}
+    curves = {run: matched_curve(run)[0] for run in runs}
     return [{"runs": [str(a), str(b)]} | asdict(distance(curves[a], curves[b]))
             for a, b in combinations(curves, 2)]

@@ -103,11 +103,17 @@ def _up_to_date(result: Path, sources: list[Path]) -> bool:
 
 
 def _findings(folder: Path) -> list[str]:
-    """What the run says, in the words of its comparison."""
+    """What the run says, in the words of its fit and its comparison."""
     import json
 
-    path = folder / "comparison.json"
-    return json.loads(path.read_text(encoding="utf-8"))["statements"] if path.exists() else []
+    found = {name: json.loads((folder / name).read_text(encoding="utf-8"))
+             for name in ("fit.json", "comparison.json") if (folder / name).exists()}
+    lines = found.get("comparison.json", {}).get("statements", [])
+    fit = found.get("fit.json")
+    if fit:
+        verdict = fit["law"] if fit["valid"] else "no law holds"
+        lines = [*lines, f"fit: {verdict}" + (f"; {fit['message']}" if fit["message"] else "")]
+    return lines
 
 
 def _say(run: dict[str, Any]) -> None:

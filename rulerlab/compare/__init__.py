@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import erf, sqrt
 
+import numpy as np
+
 from rulerlab.compare.networks import Neighbour, neighbours
 from rulerlab.compare.scale import Distance, distance, on_one_scale
 from rulerlab.fit.nearest import NearestChain, nearest_chain
@@ -35,9 +37,13 @@ class Comparison:
         return tuple(found for found in self.networks if found.accepted)
 
 
-def compare(curve: LoadCurve, cells: Sequence[Cell]) -> Comparison:
+def compare(
+    curve: LoadCurve, cells: Sequence[Cell], *, lengths: np.ndarray | None = None
+) -> Comparison:
     """Lay a load curve of any source beside simulated chains and trained networks.
 
-    Raises QualityError when the curve carries no load.
+    `lengths` (L,) are those of the segments over the common one: a half section opens half as far
+    under the same tension. Raises QualityError when the curve carries no load.
     """
-    return Comparison(curve, nearest_chain(curve), tuple(neighbours(curve, cells)))
+    return Comparison(curve, nearest_chain(curve, lengths=lengths),
+                      tuple(neighbours(curve, cells)))
