@@ -220,8 +220,8 @@ def _memory(deviation: np.ndarray) -> np.ndarray:
 
 def _memory_of(correlation: np.ndarray) -> float:
     """That of one autocorrelation function (T,)."""
-    frames = len(correlation)
-    hidden = 0.0
+    frames, hidden = len(correlation), 0.0
+    memory = inflation = 1.0
     for _ in range(2):
         mended = (correlation + hidden) / (1 + hidden)
         ends = np.flatnonzero(mended <= 0)

@@ -65,7 +65,8 @@ def track(recording: Recording, rig: Rig, *, progress: Progress | None = None) -
     height = _heights(rig, followed.sharp.shape[1])
     health = _health(recording, measured, followed)
     tracks, scale = _finish(measured, followed, view, height, rig, health)
-    doubts += lens_warnings(recording.latest.luma, view, rig, tracks.position_px[-1], height)
+    if recording.latest is not None:
+        doubts += lens_warnings(recording.latest.luma, view, rig, tracks.position_px[-1], height)
     health["seconds"] = round(time.perf_counter() - began, 3)
     health["frames_per_s"] = round(len(tracks.time_s) / (time.perf_counter() - began), 1)
     health["error_scale"] = round(scale, 2)
