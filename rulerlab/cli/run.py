@@ -61,6 +61,7 @@ def _run(video: Path, folder: Path, rig_path: Path | None, force: bool, no_video
     from rulerlab.cli.track import track_one
     from rulerlab.report import write_report
     from rulerlab.rig import rig_beside
+    from rulerlab.store import read_run_json
 
     rig = rig_path or rig_beside(video)
     answer: dict[str, Any] = {"video": str(video), "run": str(folder), "stages": {}, "failed": {},
@@ -78,6 +79,9 @@ def _run(video: Path, folder: Path, rig_path: Path | None, force: bool, no_video
     for name, (result, sources, stage) in stages.items():
         if not force and _up_to_date(folder / result, sources):
             answer["stages"][name] = "kept"
+            continue
+        if name == "fit" and read_run_json(folder).get("frames") == 1:
+            answer["stages"][name] = "left out: one picture shows no motion"
             continue
         if not quiet:
             click.echo(f"{name} ...", err=True)
