@@ -1,11 +1,9 @@
 """The run folder: complete or not there, read back as written, clear about what is wrong."""
 
 import json
-import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -446,19 +444,3 @@ def test_a_damaged_netcdf_is_one_line(tmp_path, keep):
     (tmp_path / "tracks.nc").write_bytes(whole[:keep])
     with pytest.raises(RulerlabError, match="can't be read"):
         store.read_netcdf(tmp_path / "tracks.nc")
-
-
-def test_the_examples_of_the_documentation_run(tmp_path, monkeypatch):
-    pytest.importorskip("xarray")
-    text = (Path(__file__).parent.parent / "docs" / "formats.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.S)
-    assert len(blocks) == 2
-    tracks, _ = write_run(tmp_path / "clip.rulerlab")
-    with (tmp_path / "clip.rulerlab" / "run.json").open("w") as handle:
-        json.dump({"schema_version": 1, "inputs": []}, handle)
-    monkeypatch.chdir(tmp_path)
-    names = {}
-    for block in blocks:
-        exec(block, names)
-    assert_array_equal(names["run"].tracks.position_px, tracks.position_px)
-    assert_array_equal(names["pulled_x"][:, 0], tracks.position_px[:, -1, 0])

@@ -55,11 +55,18 @@ def measure(recording: Recording, rig: Rig, progress: Progress | None = None) ->
     try:
         look, first = _learn_dots(first, frames, rig, recording)
     except InputError as nothing:
+        if _is_grey(first[0]):  # too little to tell sticks from what lies about
+            raise
         start = _bare_sticks(recording, rig, nothing)
         return _measure_all(recording.frames(), recording.frames_declared, rig, start, progress)
     frames = recording.frames() if first is None else frames
     return _measure_all(_again(first or [], frames), recording.frames_declared, rig, look,
                         progress)
+
+
+def _is_grey(frame: Frame) -> bool:
+    """Whether a picture holds no colour at all."""
+    return max(int(np.ptp(plane)) for plane in (frame.chroma_u, frame.chroma_v)) < 4
 
 
 def _bare_sticks(recording: Recording, rig: Rig, nothing: InputError) -> Start:
