@@ -51,7 +51,8 @@ def chain_words(found: Comparison) -> str:
     chain, apart = found.chain, distance(found.curve, found.chain.curve)
     (low, high), (calm, loud) = chain.friction_range, chain.noise_range
     place = (f"friction {chain.friction_over_k:.2g} ({low:.2g} to {high:.2g}) and noise "
-             f"{chain.noise_over_k:.2g} ({calm:.2g} to {loud:.2g}) over stiffness, of the pull")
+             f"{chain.noise_over_k:.2g} ({calm:.2g} to {loud:.2g}) over stiffness, of the pull, "
+             f"one block per {found.curve.unit}")
     left = "as to the right" if chain.symmetric else f"{LEFT:g}"
     words = f"chain with {place}, friction to the left {left}"
     if chain.valid:
