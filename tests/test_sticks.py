@@ -1,14 +1,17 @@
 """Bare sticks: a rigid chain on their edges, through a clip of known truth."""
 
+import json
 from dataclasses import replace
 
 import drawn
 import numpy as np
 import pytest
 
+from rulerlab.cli import main
 from rulerlab.errors import InputError
 from rulerlab.records import LOST
 from rulerlab.rig import rig_from_dict
+from rulerlab.store.tables import read_tracks_csv
 from rulerlab.synthetic import Scene, film, pictures, truth
 from rulerlab.track import track
 from rulerlab.track.sticks.chain import Lines, folds, rods_of, solve
@@ -122,6 +125,48 @@ def test_a_bare_ruler_is_tracked_without_a_word_about_it(clip):
     z = error / np.sqrt(variance)
     assert 0.4 < np.sqrt((z**2).mean()) < 2.0
     assert (tracked.tracks.status[:, -1] != "detected").all()  # nothing marks the grip
+
+
+def by_hand(clip):
+    """The true joints of the first frame, as a hand would give them."""
+    true = np.load(clip.truth)["point_px"][0]
+    return true + np.random.default_rng(2).uniform(-2.5, 2.5, true.shape)
+
+
+def test_joints_given_by_hand_start_the_clip_as_well(clip, tmp_path, capsys):
+    rows = [f"{x:.1f},{y:.1f}" for x, y in by_hand(clip)]
+    (tmp_path / "joints.csv").write_text("\n".join(["x,y", *rows]))
+    with pytest.raises(SystemExit) as stop:
+        main(["track", str(clip.video), "--joints", str(tmp_path / "joints.csv"), "--rig", "none",
+              "--no-video", "-q", "--json", "-o", str(tmp_path / "run")])
+    said = json.loads(capsys.readouterr().out)
+    assert (stop.value.code, said["points"], said["marks"]) == (0, len(rows), "none")
+    known = np.load(clip.truth)["point_px"]
+    position = read_tracks_csv(tmp_path / "run" / "tracks.csv").position_px
+    assert np.sqrt((((position - known)[:, :-1]) ** 2).mean()) < 1.0
+
+
+def test_joints_given_beside_the_sticks_are_refused(clip):
+    aside = by_hand(clip) + [0, 250]
+    with pytest.raises(InputError, match="no stick is seen along the joints"):
+        track(Recording(clip.video), rig_from_dict({}), joints_px=aside)
+
+
+def test_joints_given_must_be_as_many_as_the_rig_has(clip):
+    with pytest.raises(InputError, match="points = 6"):
+        track(Recording(clip.video), rig_from_dict({"points": 6}), joints_px=by_hand(clip))
+
+
+def test_picking_in_a_clip_shows_its_first_frame(clip, monkeypatch, capsys):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    with pytest.raises(SystemExit) as stop:
+        main(["track", str(clip.video), "--pick"])
+    grid = clip.video.with_name("bare.pick.png")
+    assert stop.value.code == 3
+    assert str(grid) in capsys.readouterr().err
+    assert grid.is_file()
 
 
 def test_an_empty_table_is_no_ruler(tmp_path):

@@ -30,7 +30,8 @@ PASSES = 3  # times that the colours are learned anew from the chain found
 PLAIN = 0.5  # evidence with which an end section is plainly seen
 HIDDEN = 1.0  # widths by which the free end of one that is not may lie aside
 LEAST_SCORE = 1.6  # well-seen sticks that make a chain
-HELP = "give the joints of one picture with --joints FILE, or pick them with --pick"
+HELP = ("give the joints (of a clip: those of its first frame) with --joints FILE, "
+        "or pick them with --pick")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from rulerlab.errors import InputError
 from rulerlab.rig import DIRECTIONS, Rig
 from rulerlab.track.colours import find_colours
 from rulerlab.track.dots import find_spots, learn_look
-from rulerlab.track.sticks.find import Found, find_chain
+from rulerlab.track.sticks.find import HELP, Found, find_chain
+from rulerlab.track.sticks.given import chain_at
 from rulerlab.track.tags import find_tags
 from rulerlab.video import Frame, Recording
 
@@ -61,7 +62,8 @@ def find_start(recording: Recording, rig: Rig) -> Start:
     elif rig.points is not None:
         raise InputError(
             f"rig.toml says points = {rig.points}, but the picture shows sticks with "
-            f"{sorted(counts)} joints and ends; count them (both ends count), or leave `points` out"
+            f"{sorted(counts)} joints and ends; count them (both ends count), leave `points` out, "
+            f"or {HELP}"
         )
     else:
         count = max(counts, key=lambda n: sum(one.score for one in found.values()
@@ -70,6 +72,24 @@ def find_start(recording: Recording, rig: Rig) -> Start:
     notes = sorted({note for one in chosen.values() for note in one.notes})
     open_ = [np.linalg.norm(one.joints_px[-2] - one.joints_px[0]) for one in chosen.values()]
     return Start([frames[k] for k in chosen], list(chosen.values()), int(np.argmax(open_)), notes)
+
+
+def given_start(recording: Recording, rig: Rig, joints_px: np.ndarray) -> Start:
+    """The chain whose joints (N, 2) in the first frame of a clip a person gave, held end first.
+
+    Raises InputError when no sticks are seen there, or rig.toml tells of something else.
+    """
+    if rig.marks.kind not in (None, "none") or rig.kind == "blocks":
+        raise InputError("joints are given for bare sticks, but rig.toml tells of "
+                         f"{'blocks' if rig.kind == 'blocks' else rig.marks.kind}: leave them out")
+    if rig.points not in (None, len(joints_px)):
+        raise InputError(f"{len(joints_px)} joints are given, rig.toml says points = {rig.points}")
+    first = next(recording.frames(), None)
+    if first is None:
+        raise InputError(f"{recording.path}: no frame of it can be decoded")
+    first = copied(first)
+    found = chain_at(first.bgr(), joints_px)
+    return Start([first], [found], 0, [*found.notes])
 
 
 def _samples(recording: Recording) -> list[Frame]:
