@@ -13,10 +13,14 @@ from rulerlab.records import LOST
 from rulerlab.rig import rig_from_dict
 from rulerlab.store.tables import read_tracks_csv
 from rulerlab.synthetic import Scene, film, pictures, truth
+from rulerlab.synthetic.render import Studio
 from rulerlab.track import track
+from rulerlab.track.sticks.agree import disagreeing
 from rulerlab.track.sticks.chain import Lines, folds, rods_of, solve
 from rulerlab.track.sticks.edges import learn_wood
+from rulerlab.track.sticks.find import Found
 from rulerlab.track.sticks.fit import fit_chain
+from rulerlab.track.sticks.follow import beside_unseen
 from rulerlab.track.sticks.shared import fit_shared
 from rulerlab.track.sticks.sweep import sweep
 from rulerlab.video import Recording
@@ -173,6 +177,42 @@ def test_an_empty_table_is_no_ruler(tmp_path):
     path = drawn.write_clip(tmp_path / "empty.mp4", [drawn.paper()] * 6, np.arange(6) / 30)
     with pytest.raises(InputError, match="no folding ruler"):
         track(Recording(path), rig_from_dict({"marks": {"kind": "none"}}))
+
+
+def test_a_hand_alone_is_no_ruler(tmp_path, monkeypatch):
+    monkeypatch.setattr(Studio, "_draw_ruler", lambda *_: None)
+    alone = film(replace(SCENE, seconds=0.1), tmp_path / "hand.mp4")
+    with pytest.raises(InputError, match="no folding ruler .* --joints FILE") as told:
+        track(Recording(alone.video), rig_from_dict({}))
+    assert "no coloured dots and no tags" in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_tags_are_not_passed_over(tmp_path):
+    tagged = film(replace(SCENE, marks="tags", size_px=(1280, 720), seconds=0.1),
+                  tmp_path / "tags.mp4")
+    with pytest.raises(InputError, match="tags are seen.*marks.kind"):
+        track(Recording(tagged.video), rig_from_dict({"marks": {"kind": "none"}}))
+
+
+def test_a_chain_elsewhere_than_the_picture_alone_shows_is_told(clip):
+    true = np.load(clip.truth)["point_px"][-1]
+    found = Found(true, 0.5 * np.eye(true.size), 17.0, KINDS_OF_SCENE, 6.0, ())
+    spread = np.broadcast_to(0.1 * np.eye(2), (len(true), 2, 2))
+    followed = true + [0.5, -0.5]
+    assert not disagreeing(followed, spread, found).any()
+    followed[3] += [9.0, 0.0]
+    assert np.flatnonzero(disagreeing(followed, spread, found)).tolist() == [3]
+    assert not disagreeing(followed, 100 * spread, found).any()
+
+
+def test_joints_of_a_stick_that_is_hardly_seen_are_guessed_with_those_that_hang_on_it(clip, frames):
+    true = np.load(clip.truth)["point_px"][-1]
+    wood = learn_wood(frames[-1:], [true], 17.0)
+    fit = fit_chain(frames[-1], wood, true, rods_of(true, KINDS_OF_SCENE, 17.0, SCENE.size_px))
+    assert not beside_unseen(fit).any()
+    fit = replace(fit, seen=np.array([1.0, 0.9, 0.1, np.nan, 0.9, np.nan, 0.8]))
+    assert np.flatnonzero(beside_unseen(fit)).tolist() == [2, 3, 4]
 
 
 def test_dots_on_the_joints_are_not_passed_over(tmp_path):

@@ -76,7 +76,7 @@ def track(
     health["frames_per_s"] = round(len(tracks.time_s) / (time.perf_counter() - began), 1)
     health["error_scale"] = round(scale, 2)
     return Tracked(tracks, view, height, followed.kind, measured.marks, followed.notes,
-                   warnings + doubts + recording.problems, health)
+                   [*followed.warnings, *warnings, *doubts, *recording.problems], health)
 
 
 def _view(measured: Measured, rig: Rig, camera: Camera | None) -> tuple[View | None, list[str]]:

@@ -44,6 +44,7 @@ class Found:
     kinds: tuple[str, ...]  # "full", "half" or "free", one per section
     score: float  # how many well-seen sticks speak for it
     notes: tuple[str, ...]  # what was assumed
+    covered: bool = False  # the pulled end: it lies in a hand or outside the picture
 
     @property
     def sigma_px(self) -> np.ndarray:
@@ -96,7 +97,7 @@ def find_chain(
     covariance = refined.covariance + _hidden_ends(guess.sight, refined.place)
     return Found(
         refined.place / scale, covariance / scale**2, refined.width / scale,
-        chain.kinds, score, (why,) if why else (),
+        chain.kinds, score, (why,) if why else (), covered,
     )
 
 

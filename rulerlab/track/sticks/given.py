@@ -51,7 +51,7 @@ def chain_at(picture_bgr: np.ndarray, joints_px: np.ndarray) -> Found:
         raise InputError(f"joint {far} of those given lies {moved[far] / scale:.0f} px from where "
                          "the sticks are seen; they are x,y in pixels, held end first")
     return Found(refined.place / scale, refined.covariance / scale**2, refined.width / scale,
-                 chain.kinds, float(len(chain.kinds)), ("the joints were given by hand",))
+                 chain.kinds, float(len(chain.kinds)), ("the joints were given by hand",), covered)
 
 
 def bars_along(bars: Bars, place: np.ndarray) -> Bars:
