@@ -19,6 +19,7 @@ from rulerlab.track.sticks.follow import Chains, StickFollower
 CLEAR_COST = 5.0  # of an order that leaves no doubt
 ODD_SIZE = 0.12  # share by which the radius of a dot may differ from what it usually is
 HIDDEN = 0.35  # share of a dot's outline below which its centre is not to be trusted
+PLAINLY = 0.85  # share of the edges of bare sticks that is seen where errors are as stated
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,10 @@ def _follow_sticks(sticks: StickFollower, rig: Rig) -> Followed:
     if rig.points is None:
         notes.append(f"points = {chains.joints_px.shape[1]} (counted)")
     elsewhere, warnings = _check_starts(sticks, chains)
+    usual = float(np.median(chains.seen[~lost]))
+    if usual < PLAINLY:
+        warnings.append(f"the sticks stand out poorly: {100 * usual:.0f} % of their edges are seen;"
+                        " errors may be larger than stated (more even light, other paper)")
     sharp = np.where(lost[:, None], np.nan, np.ones(chains.joints_px.shape[:2]))
     return Followed(chains.joints_px, chains.covariance_px, "ruler", sharp, notes, calibrated=True,
                     guessed=chains.guessed | elsewhere, warnings=tuple(warnings))
