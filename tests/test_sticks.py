@@ -1,19 +1,26 @@
 """Bare sticks: a rigid chain on their edges, through a clip of known truth."""
 
+import json
 from dataclasses import replace
 
 import drawn
 import numpy as np
 import pytest
 
+from rulerlab.cli import main
 from rulerlab.errors import InputError
 from rulerlab.records import LOST
 from rulerlab.rig import rig_from_dict
+from rulerlab.store.tables import read_tracks_csv
 from rulerlab.synthetic import Scene, film, pictures, truth
+from rulerlab.synthetic.render import Studio
 from rulerlab.track import track
+from rulerlab.track.sticks.agree import disagreeing
 from rulerlab.track.sticks.chain import Lines, folds, rods_of, solve
 from rulerlab.track.sticks.edges import learn_wood
+from rulerlab.track.sticks.find import Found
 from rulerlab.track.sticks.fit import fit_chain
+from rulerlab.track.sticks.follow import beside_unseen
 from rulerlab.track.sticks.shared import fit_shared
 from rulerlab.track.sticks.sweep import sweep
 from rulerlab.video import Recording
@@ -124,10 +131,88 @@ def test_a_bare_ruler_is_tracked_without_a_word_about_it(clip):
     assert (tracked.tracks.status[:, -1] != "detected").all()  # nothing marks the grip
 
 
+def by_hand(clip):
+    """The true joints of the first frame, as a hand would give them."""
+    true = np.load(clip.truth)["point_px"][0]
+    return true + np.random.default_rng(2).uniform(-2.5, 2.5, true.shape)
+
+
+def test_joints_given_by_hand_start_the_clip_as_well(clip, tmp_path, capsys):
+    rows = [f"{x:.1f},{y:.1f}" for x, y in by_hand(clip)]
+    (tmp_path / "joints.csv").write_text("\n".join(["x,y", *rows]))
+    with pytest.raises(SystemExit) as stop:
+        main(["track", str(clip.video), "--joints", str(tmp_path / "joints.csv"), "--rig", "none",
+              "--no-video", "-q", "--json", "-o", str(tmp_path / "run")])
+    said = json.loads(capsys.readouterr().out)
+    assert (stop.value.code, said["points"], said["marks"]) == (0, len(rows), "none")
+    known = np.load(clip.truth)["point_px"]
+    position = read_tracks_csv(tmp_path / "run" / "tracks.csv").position_px
+    assert np.sqrt((((position - known)[:, :-1]) ** 2).mean()) < 1.0
+
+
+def test_joints_given_beside_the_sticks_are_refused(clip):
+    aside = by_hand(clip) + [0, 250]
+    with pytest.raises(InputError, match="no stick is seen along the joints"):
+        track(Recording(clip.video), rig_from_dict({}), joints_px=aside)
+
+
+def test_joints_given_must_be_as_many_as_the_rig_has(clip):
+    with pytest.raises(InputError, match="points = 6"):
+        track(Recording(clip.video), rig_from_dict({"points": 6}), joints_px=by_hand(clip))
+
+
+def test_picking_in_a_clip_shows_its_first_frame(clip, monkeypatch, capsys):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    with pytest.raises(SystemExit) as stop:
+        main(["track", str(clip.video), "--pick"])
+    grid = clip.video.with_name("bare.pick.png")
+    assert stop.value.code == 3
+    assert str(grid) in capsys.readouterr().err
+    assert grid.is_file()
+
+
 def test_an_empty_table_is_no_ruler(tmp_path):
     path = drawn.write_clip(tmp_path / "empty.mp4", [drawn.paper()] * 6, np.arange(6) / 30)
     with pytest.raises(InputError, match="no folding ruler"):
         track(Recording(path), rig_from_dict({"marks": {"kind": "none"}}))
+
+
+def test_a_hand_alone_is_no_ruler(tmp_path, monkeypatch):
+    monkeypatch.setattr(Studio, "_draw_ruler", lambda *_: None)
+    alone = film(replace(SCENE, seconds=0.1), tmp_path / "hand.mp4")
+    with pytest.raises(InputError, match="no folding ruler .* --joints FILE") as told:
+        track(Recording(alone.video), rig_from_dict({}))
+    assert "no coloured dots and no tags" in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_tags_are_not_passed_over(tmp_path):
+    tagged = film(replace(SCENE, marks="tags", size_px=(1280, 720), seconds=0.1),
+                  tmp_path / "tags.mp4")
+    with pytest.raises(InputError, match="tags are seen.*marks.kind"):
+        track(Recording(tagged.video), rig_from_dict({"marks": {"kind": "none"}}))
+
+
+def test_a_chain_elsewhere_than_the_picture_alone_shows_is_told(clip):
+    true = np.load(clip.truth)["point_px"][-1]
+    found = Found(true, 0.5 * np.eye(true.size), 17.0, KINDS_OF_SCENE, 6.0, ())
+    spread = np.broadcast_to(0.1 * np.eye(2), (len(true), 2, 2))
+    followed = true + [0.5, -0.5]
+    assert not disagreeing(followed, spread, found).any()
+    followed[3] += [9.0, 0.0]
+    assert np.flatnonzero(disagreeing(followed, spread, found)).tolist() == [3]
+    assert not disagreeing(followed, 100 * spread, found).any()
+
+
+def test_joints_of_a_stick_that_is_hardly_seen_are_guessed_with_those_that_hang_on_it(clip, frames):
+    true = np.load(clip.truth)["point_px"][-1]
+    wood = learn_wood(frames[-1:], [true], 17.0)
+    fit = fit_chain(frames[-1], wood, true, rods_of(true, KINDS_OF_SCENE, 17.0, SCENE.size_px))
+    assert not beside_unseen(fit).any()
+    fit = replace(fit, seen=np.array([1.0, 0.9, 0.1, np.nan, 0.9, np.nan, 0.8]))
+    assert np.flatnonzero(beside_unseen(fit)).tolist() == [2, 3, 4]
 
 
 def test_dots_on_the_joints_are_not_passed_over(tmp_path):

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import numpy as np
 
 from rulerlab.errors import InputError
-from rulerlab.track.still import Still, read_still, write_png
+from rulerlab.track.still import Still, write_png
 
 STEPS_PX = (10, 20, 50, 100, 200, 500)  # between the lines of the grid
 LINES = 16  # across the longer side, about
 ENLARGE_PX = 1600  # small pictures are enlarged to about this, so that pixels can be read off
 
 
-def pick_joints(path: Path) -> np.ndarray:
+def pick_joints(still: Still) -> np.ndarray:
     """Joints (N, 2) in pixels, held end first, clicked in a window.
 
     Without a screen a picture with a grid is written instead, and InputError says what to do.
     """
-    still = read_still(path)
     if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
             or sys.platform in ("win32", "darwin")):
-        grid = path.with_name(path.stem + ".pick.png")
+        grid = still.path.with_name(still.path.stem + ".pick.png")
         write_png(grid, with_grid(still))
         raise InputError(
             f"no screen to pick joints on: read them off {grid} into a csv file (x,y in each row, "

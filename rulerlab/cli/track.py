@@ -12,7 +12,7 @@ from rulerlab.errors import InputError, RulerlabError, UsageError
 
 if TYPE_CHECKING:
     from rulerlab.rig import Rig
-
+    from rulerlab.track.still import Still
 
 
 @click.command(short_help="Track the joints of a filmed rig, in millimetres, with error bars.")
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 @click.option("--at", "at_s", type=float, metavar="SECONDS",
               help="Read the load curve at this time instead of the end of the pull.")
 @click.option("--joints", "joints_path", type=click.Path(path_type=Path), metavar="FILE",
-              help="Joints of a picture where they are not found by themselves: a csv file with "
-                   "x,y in pixels, held end first.")
+              help="Joints of a bare ruler where they are not found by themselves, in a picture or "
+                   "the first frame of a video: a csv file with x,y in pixels, held end first.")
 @click.option("--pick", is_flag=True,
-              help="Pick the joints of a picture with the mouse; without a screen: write the "
-                   "picture with a grid of coordinates, from which to write a --joints file.")
+              help="Pick those joints with the mouse; without a screen: write the picture with a "
+                   "grid of coordinates, from which to write a --joints file.")
 @click.option("--no-video", is_flag=True, help="Leave annotated.mp4 out (half the time).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
@@ -48,8 +48,8 @@ def command(videos, rig_path, camera, output, force, at_s, joints_path, pick, no
     from rulerlab.video import files_in
 
     files = files_in(videos)
-    if (joints_path or pick) and (len(files) != 1 or not _is_picture(files[0])):
-        raise UsageError("--joints and --pick are for one picture at a time")
+    if (joints_path or pick) and len(files) != 1:
+        raise UsageError("--joints and --pick are for one picture or video at a time")
     joints = _joints(files[0], joints_path, pick)
     options = {"rig_path": rig_path, "camera": camera, "force": force, "at_s": at_s,
                "joints": joints, "no_video": no_video, "quiet": quiet}
@@ -67,8 +67,8 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURE_SUFFIXES
 
 
-def _joints(picture: Path, joints_path: Path | None, pick: bool) -> Any:
-    """Joints (N, 2) that a person gives for a picture; None to look for them."""
+def _joints(file: Path, joints_path: Path | None, pick: bool) -> Any:
+    """Joints (N, 2) that a person gives for a picture or a video; None to look for them."""
     if joints_path is not None:
         from rulerlab.track.still import read_joints
 
@@ -76,8 +76,23 @@ def _joints(picture: Path, joints_path: Path | None, pick: bool) -> Any:
     if pick:
         from rulerlab.cli._pick import pick_joints
 
-        return pick_joints(picture)
+        return pick_joints(_still(file))
     return None
+
+
+def _still(file: Path) -> Still:
+    """A picture file, or the first frame of a video."""
+    from rulerlab.track.still import Still, read_still
+    from rulerlab.video import Recording
+
+    if _is_picture(file):
+        return read_still(file)
+    if not file.exists():
+        raise InputError(f"{file}: no such file")
+    frame = next(Recording(file).frames(), None)
+    if frame is None:
+        raise InputError(f"{file}: no frame of it can be decoded")
+    return Still(file, frame.bgr())
 
 
 def run_folders(files: list[Path], output: Path | None) -> list[Path]:
@@ -132,7 +147,7 @@ def track_one(
                          f"{recording.start_s + recording.duration_s:.2f} s")
     with open_run(target, force=force) as folder:
         with _Progress(recording.frames_declared, quiet) as progress:
-            tracked = track(recording, rig, progress=progress)
+            tracked = track(recording, rig, joints_px=joints, progress=progress)
         for note in () if quiet else tracked.notes:
             click.echo(f"found: {note}", err=True)
         summary = write_run(folder, recording, rig, tracked, at_s, no_video)

@@ -43,15 +43,21 @@ class Tracked:
     health: dict[str, Any]
 
 
-def track(recording: Recording, rig: Rig, *, progress: Progress | None = None) -> Tracked:
+def track(
+    recording: Recording, rig: Rig, *, joints_px: np.ndarray | None = None,
+    progress: Progress | None = None,
+) -> Tracked:
     """Follow every point of the rig through a recording.
+
+    `joints_px` (N, 2), held end first, are the joints of bare sticks in its first frame where they
+    are not to be looked for.
 
     Raises InputError when there is no rig in view or rig.toml contradicts the picture,
     QualityError when the marks form no chain.
     """
     began = time.perf_counter()
     camera, doubts = camera_of(recording, rig)
-    measured = measure(recording, rig, progress)
+    measured = measure(recording, rig, progress, joints_px)
     if len(measured.time_s) < 2:
         raise InputError(f"{recording.path} has one frame: a motion needs at least two")
     view, warnings = _view(measured, rig, camera)
@@ -71,7 +77,7 @@ def track(recording: Recording, rig: Rig, *, progress: Progress | None = None) -
     health["frames_per_s"] = round(len(tracks.time_s) / (time.perf_counter() - began), 1)
     health["error_scale"] = round(scale, 2)
     return Tracked(tracks, view, height, followed.kind, measured.marks, followed.notes,
-                   warnings + doubts + recording.problems, health)
+                   [*followed.warnings, *warnings, *doubts, *recording.problems], health)
 
 
 def _view(measured: Measured, rig: Rig, camera: Camera | None) -> tuple[View | None, list[str]]:

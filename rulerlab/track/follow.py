@@ -13,11 +13,13 @@ from rulerlab.track.measure import Measured
 from rulerlab.track.order import is_straight, order_along, order_ruler, rail_direction
 from rulerlab.track.register import BLOCK, View
 from rulerlab.track.sections import joints_from_tags
-from rulerlab.track.sticks.follow import StickFollower
+from rulerlab.track.sticks.agree import disagreeing
+from rulerlab.track.sticks.follow import Chains, StickFollower
 
 CLEAR_COST = 5.0  # of an order that leaves no doubt
 ODD_SIZE = 0.12  # share by which the radius of a dot may differ from what it usually is
 HIDDEN = 0.35  # share of a dot's outline below which its centre is not to be trusted
+PLAINLY = 0.85  # share of the edges of bare sticks that is seen where errors are as stated
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Followed:
     notes: list[str]
     calibrated: bool = False  # the covariances are those of true errors already
     guessed: np.ndarray | None = None  # (T, N) bool: known from the rest of the chain only
+    warnings: tuple[str, ...] = ()
 
 
 def follow(measured: Measured, rig: Rig, view: View | None) -> Followed:
@@ -79,9 +82,30 @@ def _follow_sticks(sticks: StickFollower, rig: Rig) -> Followed:
     notes = [*sticks.start.notes]
     if rig.points is None:
         notes.append(f"points = {chains.joints_px.shape[1]} (counted)")
+    elsewhere, warnings = _check_starts(sticks, chains)
+    usual = float(np.median(chains.seen[~lost]))
+    if usual < PLAINLY:
+        warnings.append(f"the sticks stand out poorly: {100 * usual:.0f} % of their edges are seen;"
+                        " errors may be larger than stated (more even light, other paper)")
     sharp = np.where(lost[:, None], np.nan, np.ones(chains.joints_px.shape[:2]))
     return Followed(chains.joints_px, chains.covariance_px, "ruler", sharp, notes, calibrated=True,
-                    guessed=chains.guessed)
+                    guessed=chains.guessed | elsewhere, warnings=tuple(warnings))
+
+
+def _check_starts(sticks: StickFollower, chains: Chains) -> tuple[np.ndarray, list[str]]:
+    """Joints (T, N) that lie elsewhere than where the search found them in some frames, told."""
+    elsewhere, warnings = np.zeros(chains.guessed.shape, bool), []
+    for frame, found in zip(sticks.start.frames, sticks.start.found, strict=True):
+        t = frame.index
+        if t >= len(elsewhere) or not np.isfinite(chains.joints_px[t]).all():
+            continue
+        off = disagreeing(chains.joints_px[t], chains.covariance_px[t], found)
+        elsewhere[t] = off & ~chains.guessed[t]
+        if elsewhere[t].any():
+            joints = ", ".join(map(str, np.flatnonzero(elsewhere[t])))
+            warnings.append(f"at {frame.time_s:.2f} s the picture alone shows joints {joints} in "
+                            "other places than the film: look at annotated.mp4 around there")
+    return elsewhere, warnings
 
 
 def _plane(measured: Measured, view: View | None) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ from rulerlab.track.health import FrameHealth
 from rulerlab.track.paper import PaperFollower
 from rulerlab.track.register import CrossFollower
 from rulerlab.track.sticks.follow import StickFollower
-from rulerlab.track.sticks.start import Start, find_start
+from rulerlab.track.sticks.start import Start, find_start, given_start
 from rulerlab.track.tags import TagFollower, Tags, find_tags
 from rulerlab.video import Frame, Recording
 
@@ -40,8 +40,17 @@ class Measured:
     paper: PaperFollower | None = None  # squared paper, where it is the only reference
 
 
-def measure(recording: Recording, rig: Rig, progress: Progress | None = None) -> Measured:
-    """Find marks and references in every frame. InputError when there is no rig in view."""
+def measure(
+    recording: Recording, rig: Rig, progress: Progress | None = None,
+    joints_px: np.ndarray | None = None,
+) -> Measured:
+    """Find marks and references in every frame. InputError when there is no rig in view.
+
+    `joints_px` (N, 2) are those of bare sticks in the first frame, where a person gave them.
+    """
+    if joints_px is not None:
+        start = given_start(recording, rig, joints_px)
+        return _measure_all(recording.frames(), recording.frames_declared, rig, start, progress)
     frames = recording.frames()
     first = _first_frames(frames)
     if not first:
@@ -75,8 +84,9 @@ def _bare_sticks(recording: Recording, rig: Rig, nothing: InputError) -> Start:
         raise nothing
     try:
         return find_start(recording, rig)
-    except InputError:
-        raise nothing from None
+    except InputError as error:
+        why = str(error).removeprefix(f"{recording.path}: ")
+        raise InputError(f"{nothing}; nor is a bare ruler found: {why}") from None
 
 
 def _has_marks(rig: Rig) -> bool:

@@ -30,6 +30,7 @@ class Rods:
     span_px: float  # over which it is counted
     layer: np.ndarray  # (LAYER,) px: by how much every second stick is seen aside
     sideways_px: float  # by how much a whole edge may lie aside: shadow, thickness, compression
+    covered: bool = False  # the last tip is in a hand: where its stick disappears is not its end
 
     @property
     def every_second(self) -> np.ndarray:

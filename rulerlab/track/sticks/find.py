@@ -30,7 +30,8 @@ PASSES = 3  # times that the colours are learned anew from the chain found
 PLAIN = 0.5  # evidence with which an end section is plainly seen
 HIDDEN = 1.0  # widths by which the free end of one that is not may lie aside
 LEAST_SCORE = 1.6  # well-seen sticks that make a chain
-HELP = "give the joints of one picture with --joints FILE, or pick them with --pick"
+HELP = ("give the joints (of a clip: those of its first frame) with --joints FILE, "
+        "or pick them with --pick")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Found:
     kinds: tuple[str, ...]  # "full", "half" or "free", one per section
     score: float  # how many well-seen sticks speak for it
     notes: tuple[str, ...]  # what was assumed
+    covered: bool = False  # the pulled end: it lies in a hand or outside the picture
 
     @property
     def sigma_px(self) -> np.ndarray:
@@ -95,7 +97,7 @@ def find_chain(
     covariance = refined.covariance + _hidden_ends(guess.sight, refined.place)
     return Found(
         refined.place / scale, covariance / scale**2, refined.width / scale,
-        chain.kinds, score, (why,) if why else (),
+        chain.kinds, score, (why,) if why else (), covered,
     )
 
 

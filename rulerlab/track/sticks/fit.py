@@ -84,6 +84,7 @@ def _look(frame: Frame, wood: Wood, joints: np.ndarray, rods: Rods, reach: float
     tip = np.full((sections, 2), rods.overhang_px)
     count = np.isfinite(tips).sum(-1)
     good = count == len(CUTS)
+    good[-1, 1] &= not rods.covered
     tip[good] = np.median(tips[good], axis=-1)
     back = 1 / (LOOSE * rods.width_px) ** 2
     lines = Lines(joints[None].copy(), aside[None], total[None], tip[None],

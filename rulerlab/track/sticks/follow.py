@@ -24,6 +24,7 @@ LEAST = 0.45  # share of the edges that must be seen for a frame to count
 WIDE = (1.2, 0.8, 0.5, 0.3)  # widths: reaches of a second try
 STEADY = 0.8  # share of the last step that the next is expected to have
 HELD_BYTES = 800_000_000  # of frames before the first in which the chain was found
+HARDLY = 0.3  # share of a stick's edges that should be seen: with less, its joints are guessed
 SURE = 0.35  # widths: joints known less well than this are told from the chain alone
 
 
@@ -59,6 +60,7 @@ class StickFollower:
         size = start.frames[0].luma.shape[::-1]
         best = start.found[start.best]
         rods = rods_of(best.joints_px, best.kinds, start.width_px, size)
+        rods = replace(rods, covered=any(found.covered for found in start.found))
         places = [found.joints_px for found in start.found]
         for _ in range(3):
             fits = [fit_chain(frame, self.wood, place, rods, reaches=WIDE)
@@ -156,7 +158,9 @@ class StickFollower:
         covariance[good] = across[:, np.arange(points), :, np.arange(points)].swapaxes(0, 1)
         covariance[good] += _end_doubts(joints[good], alone, doubt)
         size = np.sqrt(np.linalg.eigvalsh(covariance[good]).max(-1))
-        guessed[good] = (size > SURE * rods.width_px) | alone
+        hardly = np.stack([beside_unseen(fit) for fit in fits])
+        covariance[good] += np.where(hardly, rods.width_px, 0.0)[..., None, None] ** 2 * np.eye(2)
+        guessed[good] = (size > SURE * rods.width_px) | alone | hardly
         seen[good] = [_share(fit) for fit in fits]
         return Chains(joints, covariance, guessed, seen, rods)
 
@@ -176,6 +180,18 @@ def _share(fit: Fit) -> float:
     """Share of the edges that are seen, each stick counted alike."""
     known = fit.seen[np.isfinite(fit.seen)]
     return float(known.mean()) if len(known) else 0.0
+
+
+def beside_unseen(fit: Fit) -> np.ndarray:
+    """Which joints (N,) end a stick whose edges should be seen and hardly are: it is not there.
+
+    Sticks next to it that hide behind others hang on it, so they are no better known.
+    """
+    hidden = np.isnan(fit.seen)
+    unseen = ~hidden & (np.nan_to_num(fit.seen) < HARDLY)
+    for _ in fit.seen:
+        unseen |= hidden & (np.append(unseen[1:], False) | np.append(False, unseen[:-1]))
+    return np.append(unseen, False) | np.append(False, unseen)
 
 
 def _stack(lines: list[Lines]) -> Lines:

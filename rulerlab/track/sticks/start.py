@@ -10,7 +10,8 @@ from rulerlab.errors import InputError
 from rulerlab.rig import DIRECTIONS, Rig
 from rulerlab.track.colours import find_colours
 from rulerlab.track.dots import find_spots, learn_look
-from rulerlab.track.sticks.find import Found, find_chain
+from rulerlab.track.sticks.find import HELP, Found, find_chain
+from rulerlab.track.sticks.given import chain_at
 from rulerlab.track.tags import find_tags
 from rulerlab.video import Frame, Recording
 
@@ -42,6 +43,7 @@ def find_start(recording: Recording, rig: Rig) -> Start:
     frames = _samples(recording)
     if not frames:
         raise InputError(f"{recording.path}: no frame of it can be decoded")
+    _refuse_tags(frames[:2], rig)
     pull = DIRECTIONS[rig.pull] if rig.pull else None
     found: dict[int, Found] = {}
     why = None
@@ -52,7 +54,7 @@ def find_start(recording: Recording, rig: Rig) -> Start:
             found[order] = find_chain(frame.bgr(), points=rig.points, pull=pull)
         except InputError as error:
             why = error
-    _refuse_marks(frames[:2], rig, list(found.items()))
+    _refuse_dots(frames[:2], list(found.items()))
     if not found:
         raise InputError(f"{recording.path}: {why}")
     counts = {len(one.joints_px) for one in found.values()}
@@ -61,15 +63,37 @@ def find_start(recording: Recording, rig: Rig) -> Start:
     elif rig.points is not None:
         raise InputError(
             f"rig.toml says points = {rig.points}, but the picture shows sticks with "
-            f"{sorted(counts)} joints and ends; count them (both ends count), or leave `points` out"
+            f"{sorted(counts)} joints and ends; count them (both ends count), leave `points` out, "
+            f"or {HELP}"
         )
     else:
         count = max(counts, key=lambda n: sum(one.score for one in found.values()
                                               if len(one.joints_px) == n))
     chosen = {k: one for k, one in found.items() if len(one.joints_px) == count}
     notes = sorted({note for one in chosen.values() for note in one.notes})
+    if len(counts) > 1:
+        notes.append(f"single pictures show {sorted(counts)} joints, {count} are taken: say "
+                     "points in rig.toml if that is wrong")
     open_ = [np.linalg.norm(one.joints_px[-2] - one.joints_px[0]) for one in chosen.values()]
     return Start([frames[k] for k in chosen], list(chosen.values()), int(np.argmax(open_)), notes)
+
+
+def given_start(recording: Recording, rig: Rig, joints_px: np.ndarray) -> Start:
+    """The chain whose joints (N, 2) in the first frame of a clip a person gave, held end first.
+
+    Raises InputError when no sticks are seen there, or rig.toml tells of something else.
+    """
+    if rig.marks.kind not in (None, "none") or rig.kind == "blocks":
+        raise InputError("joints are given for bare sticks, but rig.toml tells of "
+                         f"{'blocks' if rig.kind == 'blocks' else rig.marks.kind}: leave them out")
+    if rig.points not in (None, len(joints_px)):
+        raise InputError(f"{len(joints_px)} joints are given, rig.toml says points = {rig.points}")
+    first = next(recording.frames(), None)
+    if first is None:
+        raise InputError(f"{recording.path}: no frame of it can be decoded")
+    first = copied(first)
+    found = chain_at(first.bgr(), joints_px)
+    return Start([first], [found], 0, [*found.notes])
 
 
 def _samples(recording: Recording) -> list[Frame]:
@@ -86,16 +110,20 @@ def copied(frame: Frame) -> Frame:
                    chroma_v=frame.chroma_v.copy())
 
 
-def _refuse_marks(frames: list[Frame], rig: Rig, found: list[tuple[int, Found]]) -> None:
-    """InputError when the rig carries dots or tags, which are tracked far better.
-
-    Dots count when they lie on the joints of a chain, or when no chain was found at all.
-    """
+def _refuse_tags(frames: list[Frame], rig: Rig) -> None:
+    """InputError when the rig carries tags, which are tracked far better."""
     tags = max(len(set(find_tags(frame.luma, rig.marks.dictionary, enlarge=2).ids.tolist())
                    - set(rig.reference.tags_mm)) for frame in frames)
     if tags > 4:
         raise InputError(f"{tags} tags are seen, but marks.kind = 'none' is for bare sticks: "
                          "set it to 'tags', or leave it out")
+
+
+def _refuse_dots(frames: list[Frame], found: list[tuple[int, Found]]) -> None:
+    """InputError when the rig carries dots, which are tracked far better.
+
+    They count when they lie on the joints of a chain, or when no chain was found at all.
+    """
     colours = find_colours(frames)
     if sum(colour.spots for colour in colours) < LEAST_DOTS:
         return
