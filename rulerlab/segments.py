@@ -100,11 +100,12 @@ def _turn_to_pull(position: np.ndarray, *, free: bool) -> np.ndarray:
 
 
 def find_pull(motion: Motion) -> Pull:
-    """When the pull began and ended, from the pulled end alone.
+    """When the pull began and ended, from the pulled end (or the last hinge) alone.
 
     Raises QualityError when the pulled end is lost at the beginning or the end of the clip.
     """
-    x = motion.joint_mm[:, -1, 0]
+    hand = _hand(motion)
+    x = motion.joint_mm[:, hand, 0]
     seen = np.flatnonzero(np.isfinite(x))
     if len(seen) < 3:
         raise QualityError("the pulled end is seen in fewer than three frames: no pull is found")
@@ -112,7 +113,7 @@ def find_pull(motion: Motion) -> Pull:
     part = max(1, len(seen) // 40)
     first, last = np.median(value[:part]), np.median(value[-part:])
     travel = float(last - first)
-    sigma = float(np.sqrt(np.nanmedian(motion.covariance_mm2[seen, -1, 0, 0])))
+    sigma = float(np.sqrt(np.nanmedian(motion.covariance_mm2[seen, hand, 0, 0])))
     slack = max(5 * sigma, 0.01 * abs(travel))
     away = np.abs(value - first) > slack
     arrived = np.abs(value - last) <= slack
@@ -124,6 +125,23 @@ def find_pull(motion: Motion) -> Pull:
         slice(0, max(onset, 1)), slice(end, len(x)), float(motion.time_s[onset]),
         float(motion.time_s[end]), travel, onset > 2,
     )
+
+
+def _hand(motion: Motion) -> int:
+    """The point whose travel is the pull: the last one, or the last whose place is known.
+
+    Nobody sees the end of a section of unknown length that lies in the hand.
+    """
+    for point in (-1, -2):
+        x = motion.joint_mm[:, point, 0]
+        x = x[np.isfinite(x)]
+        if len(x) < 3:
+            break
+        known = motion.covariance_mm2[:, point, 0, 0]
+        known = known[np.isfinite(known)]
+        if len(known) and np.sqrt(np.median(known)) < 0.05 * np.ptp(x):
+            return point
+    return -1
 
 
 def angle_deg(motion: Motion) -> np.ndarray:

@@ -134,3 +134,14 @@ def test_a_shaken_chain_is_averaged_over_independent_moments_only():
         curve = load_curve(motion, kind="blocks")
         z.append((curve.loads - 20.0) / np.sqrt(np.diag(curve.load_covariance)))
     assert 0.8 < np.std(z) < 1.35
+
+
+def test_a_pulled_end_that_nobody_sees_leaves_the_pull_to_the_last_hinge():
+    motion = a_motion(LOADS)
+    rng = np.random.default_rng(1)
+    joint, own = motion.joint_mm.copy(), motion.covariance_mm2.copy()
+    joint[:, -1, 0] += rng.normal(scale=30, size=len(joint))
+    own[:, -1] = 900 * np.eye(2)
+    pull = find_pull(Motion(motion.time_s, joint, own, None, motion.status))
+    assert pull.onset_s == pytest.approx(15 / 30, abs=0.1)
+    assert pull.travel_mm == pytest.approx(LOADS[:-1].sum(), abs=0.3)
