@@ -72,13 +72,22 @@ class _Guess:
         return Chain(self.links.hinge[list(path.hinges)], tuple(kinds.tolist()))
 
 
+class Doubtful(InputError):
+    """A chain stands out, but the picture shows more that may belong to it."""
+
+    def __init__(self, message: str, found: Found):
+        super().__init__(message)
+        self.found = found
+
+
 def find_chain(
     picture_bgr: np.ndarray, *, points: int | None = None, pull: tuple[int, int] | None = None
 ) -> Found:
     """The chain of sticks in a picture (H, W, 3) in OpenCV's colours.
 
     `points` is the number of joints where known, both ends included; `pull` the direction (x
-    right, y down) in which the pulled end lies. Raises InputError when no chain stands out.
+    right, y down) in which the pulled end lies. Raises InputError when no chain stands out, and
+    Doubtful, which holds the chain, when it leaves over what looks like more of it.
     """
     work, scale = working_picture(picture_bgr)
     lab = smooth_lab(work)
@@ -87,18 +96,19 @@ def find_chain(
     guess = _search(lab, segments, bars)
     chain, score = _grown(guess, lab)
     why_not = doubt(guess.sight, bars, chain, guess.over)
-    if why_not is not None:
-        raise InputError(f"{why_not}; {HELP}")
     if points is not None and len(chain.place) != points:
         raise InputError(
             f"{len(chain.place)} joints are found, rig.toml says points = {points}; {HELP}")
     chain, covered, why = held_first(guess.sight, lab, chain, guess.over, pull)
     refined = refine(guess.sight, chain, guess.over, seen_ends=(True, not covered))
     covariance = refined.covariance + _hidden_ends(guess.sight, refined.place)
-    return Found(
+    found = Found(
         refined.place / scale, covariance / scale**2, refined.width / scale,
         chain.kinds, score, (why,) if why else (), covered,
     )
+    if why_not is not None:
+        raise Doubtful(f"{why_not}; {HELP}", found)
+    return found
 
 
 def _hidden_ends(sight: Sight, place: np.ndarray) -> np.ndarray:

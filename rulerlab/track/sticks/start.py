@@ -10,7 +10,7 @@ from rulerlab.errors import InputError
 from rulerlab.rig import DIRECTIONS, Rig
 from rulerlab.track.colours import find_colours
 from rulerlab.track.dots import find_spots, learn_look
-from rulerlab.track.sticks.find import HELP, Found, find_chain
+from rulerlab.track.sticks.find import HELP, Doubtful, Found, find_chain
 from rulerlab.track.sticks.given import chain_at
 from rulerlab.track.tags import find_tags
 from rulerlab.video import Frame, Recording
@@ -18,6 +18,7 @@ from rulerlab.video import Frame, Recording
 PLACES = (0.0, 0.5, 0.96)  # of the clip, where the chain is looked for; then between them
 MORE = (0.25, 0.75)
 LEAST_DOTS = 4
+AGREEING = 3  # pictures that must show the same chain when each is in doubt
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,20 @@ def find_start(recording: Recording, rig: Rig) -> Start:
     _refuse_tags(frames[:2], rig)
     pull = DIRECTIONS[rig.pull] if rig.pull else None
     found: dict[int, Found] = {}
+    doubted: dict[int, Found] = {}
     why = None
     for order, frame in enumerate(frames):
         if order >= len(PLACES) and len(found) >= 2:
             break
         try:
             found[order] = find_chain(frame.bgr(), points=rig.points, pull=pull)
+        except Doubtful as error:
+            doubted[order], why = error.found, error
         except InputError as error:
             why = error
+    agreed = _agreed(doubted) if not found else []
+    if agreed:
+        found = doubted
     _refuse_dots(frames[:2], list(found.items()))
     if not found:
         raise InputError(f"{recording.path}: {why}")
@@ -70,12 +77,24 @@ def find_start(recording: Recording, rig: Rig) -> Start:
         count = max(counts, key=lambda n: sum(one.score for one in found.values()
                                               if len(one.joints_px) == n))
     chosen = {k: one for k, one in found.items() if len(one.joints_px) == count}
-    notes = sorted({note for one in chosen.values() for note in one.notes})
+    notes = sorted({note for one in chosen.values() for note in one.notes}) + agreed
     if len(counts) > 1:
         notes.append(f"single pictures show {sorted(counts)} joints, {count} are taken: say "
                      "points in rig.toml if that is wrong")
     open_ = [np.linalg.norm(one.joints_px[-2] - one.joints_px[0]) for one in chosen.values()]
     return Start([frames[k] for k in chosen], list(chosen.values()), int(np.argmax(open_)), notes)
+
+
+def _agreed(doubted: dict[int, Found]) -> list[str]:
+    """Why chains that are doubted in each single picture are believed; empty when they are not.
+
+    Fingers and rims look like sticks, too, but a ruler opens, and its sections stay as many.
+    """
+    counts = {len(one.joints_px) for one in doubted.values()}
+    if len(doubted) < AGREEING or len(counts) != 1:
+        return []
+    return [f"all {len(doubted)} pictures tried show {counts.pop()} joints, each with strips "
+            "beside them that look like sections: check the count in annotated.mp4"]
 
 
 def given_start(recording: Recording, rig: Rig, joints_px: np.ndarray) -> Start:
