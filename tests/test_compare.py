@@ -191,3 +191,11 @@ def test_a_table_that_can_not_be_used_is_refused_by_its_line(tmp_path, text, sai
     (tmp_path / "runs.csv").write_text(text)
     with pytest.raises(InputError, match=said):
         read_conditions(tmp_path / "runs.csv")
+
+
+def test_networks_that_separate_nothing_are_no_neighbours():
+    cells = cells_of(np.random.default_rng(1))
+    idle = cells_of(np.random.default_rng(2), scatter=8.0)
+    curve = curve_of(CONCAVE, sigma=0.1)
+    assert len(neighbours(curve, [*cells, *idle])) < len(cells) + len(idle)
+    assert neighbours(curve, [*cells, *idle])[0].cell.value == 0.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rulerlab.compare.scale import Distance, Scatter, distance, on_one_scale
+from rulerlab.compare.scale import Distance, Scatter, distance, has_load, on_one_scale
 from rulerlab.errors import UsageError
 from rulerlab.network.atlas import Cell
 from rulerlab.records import Diagram, LoadCurve
@@ -46,8 +46,10 @@ def neighbours(
 
     The question asked of each: could the curve, with its own errors, be one more network of this
     setting? So the networks' scatter counts, once for the network and once for their mean. Cells
-    that tell no scatter (a published diagram of means) take the mean scatter of `like`.
+    that tell no scatter (a published diagram of means) take the mean scatter of `like`. Settings
+    whose networks separate nothing for sure have no shape and are left out.
     """
+    cells = [cell for cell in cells if has_load(cell.curve)]
     layers = min(len(cell.curve.loads) for cell in cells)
     parts = min(len(curve.loads), layers)
     lent = None if like is None else _mean_scatter(like, parts)
@@ -66,7 +68,7 @@ def _remoteness(found: Neighbour) -> tuple[bool, float]:
 
 
 def _mean_scatter(cells: Sequence[Cell], parts: int) -> Scatter:
-    every = [scatter_of(cell, parts) for cell in cells]
+    every = [scatter_of(cell, parts) for cell in cells if has_load(cell.curve)]
     return Scatter(np.mean([one.covariance for one in every], axis=0),
                    float(np.median([one.degrees_of_freedom for one in every])))
 
@@ -76,7 +78,7 @@ def diagram_of(cells: Sequence[Cell], knob: str) -> Diagram:
 
     Loads are shares of all. Raises UsageError if no cell has the knob.
     """
-    own = [cell for cell in cells if cell.knob == knob]
+    own = [cell for cell in cells if cell.knob == knob and has_load(cell.curve)]
     if not own:
         known = ", ".join(sorted({cell.knob for cell in cells}))
         raise UsageError(f"no network of the table was trained over {knob!r}; there are: {known}")

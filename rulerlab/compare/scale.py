@@ -14,6 +14,18 @@ from rulerlab.records import LoadCurve
 LEAST_LOAD = 3.0  # total loads below this many of their own sigmas have no shape
 
 
+def _total_sigma(curve: LoadCurve) -> float:
+    """Standard deviation of the total load."""
+    ends = np.zeros(len(curve.remaining))
+    ends[[0, -1]] = 1, -1
+    return float(np.sqrt(max(ends @ curve.covariance @ ends, 0.0)))
+
+
+def has_load(curve: LoadCurve) -> bool:
+    """Whether the total load is known to differ from 0: only then a curve has a shape."""
+    return curve.total > LEAST_LOAD * _total_sigma(curve)
+
+
 def on_one_scale(curve: LoadCurve, segments: int | None = None) -> LoadCurve:
     """The share of the load that is left, from 1 to 0, over `segments` equal parts of the depth.
 
@@ -22,11 +34,8 @@ def on_one_scale(curve: LoadCurve, segments: int | None = None) -> LoadCurve:
     order; both ends are exact by definition. Raises QualityError when the total load is not
     known to differ from 0.
     """
-    variance = np.zeros(len(curve.remaining))
-    variance[[0, -1]] = 1, -1
-    sigma = float(np.sqrt(max(variance @ curve.covariance @ variance, 0.0)))
-    total = curve.total
-    if not total > LEAST_LOAD * sigma:
+    total, sigma = curve.total, _total_sigma(curve)
+    if not has_load(curve):
         raise QualityError(
             f"the total load is {total:.3g} +- {sigma:.2g} {curve.quantity}: nothing was pulled "
             "open, so its shape can't be compared"
