@@ -1,5 +1,7 @@
 """One scale for rulers, chains and networks: laws of the scale, and honest distances on it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -199,3 +201,10 @@ def test_networks_that_separate_nothing_are_no_neighbours():
     curve = curve_of(CONCAVE, sigma=0.1)
     assert len(neighbours(curve, [*cells, *idle])) < len(cells) + len(idle)
     assert neighbours(curve, [*cells, *idle])[0].cell.value == 0.0
+
+
+def test_a_table_of_networks_that_separate_nothing_is_refused():
+    idle = [replace(cell, curve=replace(cell.curve, remaining=np.zeros(8)))
+            for cell in cells_of(np.random.default_rng(1))]
+    with pytest.raises(InputError, match="nothing to compare with"):
+        neighbours(curve_of(CONCAVE, sigma=0.1), idle)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rulerlab.compare.scale import Distance, Scatter, distance, has_load, on_one_scale
-from rulerlab.errors import UsageError
+from rulerlab.errors import InputError, UsageError
 from rulerlab.network.atlas import Cell
 from rulerlab.records import Diagram, LoadCurve
 
@@ -47,9 +47,13 @@ def neighbours(
     The question asked of each: could the curve, with its own errors, be one more network of this
     setting? So the networks' scatter counts, once for the network and once for their mean. Cells
     that tell no scatter (a published diagram of means) take the mean scatter of `like`. Settings
-    whose networks separate nothing for sure have no shape and are left out.
+    whose networks separate nothing for sure have no shape and are left out; InputError if that is
+    all of them.
     """
     cells = [cell for cell in cells if has_load(cell.curve)]
+    if not cells:
+        raise InputError("no network of the table separates its classes: there is nothing to "
+                         "compare with; train longer, or leave --networks out")
     layers = min(len(cell.curve.loads) for cell in cells)
     parts = min(len(curve.loads), layers)
     lent = None if like is None else _mean_scatter(like, parts)
