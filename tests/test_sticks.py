@@ -77,7 +77,7 @@ def test_the_length_of_the_sections_comes_out_of_the_clip():
     together = Lines(*(np.concatenate([getattr(one, name) for one in lines])
                        for name in Lines.__dataclass_fields__))
     rods = rods_of(chains[0] * 1.02, KINDS, 12.0, (400, 300))
-    found = fit_shared(together, rods)
+    found, _ = fit_shared(together, rods)
     assert np.median(found.lengths(chains[2])) == pytest.approx(100.0, rel=2e-3)
 
 

@@ -35,6 +35,7 @@ class Followed:
     calibrated: bool = False  # the covariances are those of true errors already
     guessed: np.ndarray | None = None  # (T, N) bool: known from the rest of the chain only
     warnings: tuple[str, ...] = ()
+    ghosts: np.ndarray | None = None  # numbers of frames that are blends, where they are known
 
 
 def follow(measured: Measured, rig: Rig, view: View | None) -> Followed:
@@ -89,9 +90,9 @@ def _follow_sticks(sticks: StickFollower, rig: Rig) -> Followed:
     if usual < PLAINLY:
         warnings.append(f"the sticks stand out poorly: {100 * usual:.0f} % of their edges are seen;"
                         " errors may be larger than stated (more even light, other paper)")
-    sharp = np.where(lost[:, None], np.nan, np.ones(chains.joints_px.shape[:2]))
-    return Followed(chains.joints_px, chains.covariance_px, "ruler", sharp, notes, calibrated=True,
-                    guessed=chains.guessed | chains.apart | elsewhere, warnings=tuple(warnings))
+    return Followed(chains.joints_px, chains.covariance_px, "ruler", chains.sharp, notes,
+                    calibrated=True, guessed=chains.guessed | chains.apart | elsewhere,
+                    warnings=tuple(warnings), ghosts=chains.ghosts)
 
 
 def _check_starts(sticks: StickFollower, chains: Chains) -> tuple[np.ndarray, list[str]]:

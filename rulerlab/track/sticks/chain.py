@@ -112,6 +112,12 @@ def frames_of(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return unit, np.stack([-unit[..., 1], unit[..., 0]], -1)
 
 
+def across(moved: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    """How far sections move sideways, (..., S), when their joints (..., N, 2) move by `moved`."""
+    _, normal = frames_of(joints)
+    return np.abs(((moved[..., 1:, :] + moved[..., :-1, :]) / 2 * normal).sum(-1))
+
+
 STIFF = 1e-3  # relative error of a rigid length: play of the hinges
 ALTERNATE = 8  # halvings of a step that would fold a hinge to the wrong side
 

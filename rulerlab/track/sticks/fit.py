@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rulerlab.track.pixels import compiled, middle_of
-from rulerlab.track.sticks.chain import Lines, Rods, solve
+from rulerlab.track.sticks.chain import Lines, Rods, across, solve
 from rulerlab.track.sticks.edges import CUTS, SAMPLES, Wood, find_edges, find_tips
 from rulerlab.video import Frame
 
@@ -37,28 +37,33 @@ class Fit:
     score: int  # edge samples seen, less those that should be and are not
     widening_px: float  # by how much sticks are wider than expected
     scatter_px: float  # of the widths of the sticks about that
+    rise_px: np.ndarray  # (S,) over which the edges of each stick fall: blur; NaN: none is seen
 
 
 def fit_chain(
-    frame: Frame, wood: Wood, start: np.ndarray, rods: Rods, *, reaches: tuple[float, ...] = REACHES
+    frame: Frame, wood: Wood, start: np.ndarray, rods: Rods, *,
+    before: np.ndarray | None = None, reaches: tuple[float, ...] = REACHES,
 ) -> Fit:
-    """The chain near `start` (N, 2) in a frame.
+    """The chain near `start` (N, 2) in a frame; `before` (N, 2) is where it lay in the last one.
 
     Joints of which nothing is seen stay where the start and the lengths put them, with an error
     that says so.
     """
-    fit = _look(frame, wood, np.ascontiguousarray(start, float), rods, reaches[0] * rods.width_px)
+    joints = np.ascontiguousarray(start, float)
+    fit = _look(frame, wood, joints, before, rods, reaches[0] * rods.width_px)
     for reach in reaches[1:]:
         if np.abs(fit.joints_px - fit.lines.base[0]).max() < SETTLED_PX:
             break
-        fit = _look(frame, wood, fit.joints_px, rods, reach * rods.width_px)
+        fit = _look(frame, wood, fit.joints_px, before, rods, reach * rods.width_px)
     return fit
 
 
-def _look(frame: Frame, wood: Wood, joints: np.ndarray, rods: Rods, reach: float) -> Fit:
+def _look(frame: Frame, wood: Wood, joints: np.ndarray, before: np.ndarray | None, rods: Rods,
+          reach: float) -> Fit:
     """The chain moved to what edges and tips say that lie up to `reach` px from where it should."""
     planes = frame.luma, frame.chroma_u, frame.chroma_v
-    offset, open_ = find_edges(*planes, wood.mix, joints, rods.widths(joints), reach)
+    smear = np.zeros(len(joints) - 1) if before is None else across(joints - before, joints)
+    offset, open_, rise = find_edges(*planes, wood.mix, joints, rods.widths(joints), smear, reach)
     tips = find_tips(*planes, wood.mix, joints, rods.width_px, rods.overhang_px)
     found = np.isfinite(offset)
     due = open_.sum((1, 2))
@@ -91,7 +96,22 @@ def _look(frame: Frame, wood: Wood, joints: np.ndarray, rods: Rods, reach: float
     known = widths[np.isfinite(widths)]
     widening = float(np.median(known)) if len(known) else 0.0
     scatter = 1.48 * float(np.median(np.abs(known - widening))) if len(known) > 3 else np.nan
-    return Fit(moved[0], covariance[0], lines, seen, score, widening, scatter)
+    return Fit(moved[0], covariance[0], lines, seen, score, widening, scatter, _medians(rise))
+
+
+@compiled
+def _medians(rise):
+    """Median of what is known of the edges of each stick, (S,); NaN where few edges are."""
+    result, known = np.full(len(rise), np.nan), np.empty(rise[0].size)
+    for k in range(len(rise)):
+        count = 0
+        for value in rise[k].flat:
+            if np.isfinite(value):
+                known[count] = value
+                count += 1
+        if count > FEW:
+            result[k] = middle_of(known, count)
+    return result
 
 
 @compiled

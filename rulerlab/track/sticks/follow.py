@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rulerlab.track.sticks.agree import passes_disagree
+from rulerlab.track.sticks.blur import doubt_of_blur, sharpness
 from rulerlab.track.sticks.chain import SIDEWAYS_PX, Lines, Rods, frames_of, rods_of
 from rulerlab.track.sticks.edges import Wood, learn_wood
 from rulerlab.track.sticks.fit import Fit, fit_chain
+from rulerlab.track.sticks.ghosts import are_ghosts
 from rulerlab.track.sticks.passes import WIDE, Pass, share_seen
 from rulerlab.track.sticks.shared import fit_shared, solve_all, with_known_ends
 from rulerlab.track.sticks.start import Start
@@ -23,6 +25,7 @@ from rulerlab.video import Frame
 
 HARDLY = 0.3  # share of a stick's edges that should be seen: with less, its joints are guessed
 SURE = 0.35  # widths: joints known less well than this are told from the chain alone
+SHADOW = 0.06  # widths by which the middle lies aside of a stick that its shadow looks like
 WITNESS = 0.9  # of the better pass's score: one that sees less has lost the chain
 TELLING = 200  # frames that tell what the clip shares; more repeat the same errors
 
@@ -37,7 +40,8 @@ class Chains:
     apart: np.ndarray  # (T, N) bool: placed elsewhere by the other pass
     checked: np.ndarray  # (T,) bool: both passes reached it
     seen: np.ndarray  # (T,) share of the edges that are seen
-    rods: Rods
+    sharp: np.ndarray  # (T, N) 1 / px over which edges beside a joint rise
+    ghosts: np.ndarray  # (G,) numbers of frames that are blends of two moments
 
 
 class StickFollower:
@@ -49,7 +53,7 @@ class StickFollower:
                                      start.width_px)
         self.rods, known = _first_rods(start, self.wood)
         self._frames = 0
-        self._passes = Pass(self.wood, self.rods, known), Pass(self.wood, self.rods, known)
+        self._passes = tuple(Pass(self.wood, self.rods, known) for _ in range(2))
 
     def observe(self, frame: Frame) -> None:
         """Fit the chain in the next frame of the clip."""
@@ -67,36 +71,38 @@ class StickFollower:
         `sections_mm` tell how long a section is whose end nobody sees.
         """
         count, points = self._frames, len(self.rods.share) + 1
-        joints = np.full((count, points, 2), np.nan)
-        covariance = np.full((count, points, 2, 2), np.nan)
-        guessed, apart = np.zeros((count, points), bool), np.zeros((count, points), bool)
-        seen, checked = np.zeros(count), np.zeros(count, bool)
-        good, best, other = self._ranked()
+        good, first, second = self._ranked()
+        chains = Chains(
+            np.full((count, points, 2), np.nan), np.full((count, points, 2, 2), np.nan),
+            np.zeros((count, points), bool), np.zeros((count, points), bool),
+            np.zeros(count, bool), np.zeros(count), np.full((count, points), np.nan),
+            self._ghosts(good),
+        )
         if not good:
-            return Chains(joints, covariance, guessed, apart, checked, seen, self.rods)
-        lines, others = _stack([fit.lines for fit in best]), _stack([fit.lines for fit in other])
-        differ = np.abs([a.joints_px - b.joints_px for a, b in zip(best, other, strict=True)])
-        alike = np.flatnonzero(differ.max((1, 2)) < SURE * self.rods.width_px)
-        telling = alike if len(alike) else np.arange(len(good))
-        rods = fit_shared(lines.pick(telling[:: 1 + len(telling) // TELLING]), self.rods)
+            return chains
+        rods, shared = self._shared(good, first, second, chains.ghosts)
         rods, doubt = with_known_ends(rods, sections_mm)
-        joints[good], full, alone = solve_all(lines, rods)
-        again, full_again, _ = solve_all(others, rods)
-        own, of_other = _each(full), _each(full_again)
-        off = joints[good] - again
-        apart[good] = passes_disagree(off, own + of_other, rods.width_px)
-        witness = np.array([b.score >= WITNESS * a.score
-                            for a, b in zip(best, other, strict=True)])
-        off[~witness] = 0.0
-        covariance[good] = own + _end_doubts(joints[good], alone, doubt)
-        covariance[good] += off[..., :, None] * off[..., None, :]
-        size = np.sqrt(np.linalg.eigvalsh(covariance[good]).max(-1))
-        hardly = np.stack([beside_unseen(fit) for fit in best])
-        covariance[good] += np.where(hardly, rods.width_px, 0.0)[..., None, None] ** 2 * np.eye(2)
-        guessed[good] = (size > SURE * rods.width_px) | alone | hardly
-        checked[good] = [a is not b for a, b in zip(best, other, strict=True)]
-        seen[good] = [share_seen(fit) for fit in best]
-        return Chains(joints, covariance, guessed, apart, checked, seen, rods)
+        joints, full, alone = solve_all(_stack(first), rods, shared)
+        again, full_again, _ = solve_all(_stack(second), rods, shared)
+        covariance = _each(full)
+        off = joints - again
+        chains.apart[good] = passes_disagree(off, covariance + _each(full_again), rods.width_px)
+        lost = [b.score < WITNESS * a.score for a, b in zip(first, second, strict=True)]
+        off[lost] = 0.0
+        hardly = np.stack([beside_unseen(fit) for fit in first])
+        covariance += off[..., :, None] * off[..., None, :] + _end_doubts(joints, alone, doubt)
+        covariance += (SHADOW * self.wood.shaded * rods.width_px) ** 2 * np.eye(2)
+        chains.joints_px[good] = joints
+        rise = np.stack([fit.rise_px for fit in first])
+        covariance += doubt_of_blur(chains.joints_px, good, rise)
+        size = np.sqrt(np.linalg.eigvalsh(covariance).max(-1))
+        chains.guessed[good] = (size > SURE * rods.width_px) | alone | hardly
+        covariance += np.where(hardly, rods.width_px, 0.0)[..., None, None] ** 2 * np.eye(2)
+        chains.covariance_px[good] = covariance
+        chains.checked[good] = [a is not b for a, b in zip(first, second, strict=True)]
+        chains.seen[good] = [share_seen(fit) for fit in first]
+        chains.sharp[good] = sharpness(rise)
+        return chains
 
     def _ranked(self) -> tuple[list[int], list[Fit], list[Fit]]:
         """Numbers of the frames in which the chain was seen, the fit that sees more of it in each,
@@ -107,11 +113,28 @@ class StickFollower:
                   for t in good]
         return good, [fits[0] for fits in ranked], [fits[-1] for fits in ranked]
 
+    def _ghosts(self, good: list[int]) -> np.ndarray:
+        """Which of the frames in which the chain was seen are blends."""
+        if not good:
+            return np.zeros(0, int)
+        mixed = [np.min([one.mixed[t] for one in self._passes if t in one.mixed], axis=0)
+                 for t in good]
+        return np.array(good)[are_ghosts(np.array(mixed), self.rods.width_px)]
 
-def _first_rods(start: Start, wood: Wood) -> tuple[Rods, dict[int, np.ndarray]]:
-    """Rods from the frames in which the chain was found, the sticks' width first; joints there."""
+    def _shared(self, good: list[int], first: list[Fit], second: list[Fit], ghosts: np.ndarray):
+        """What is rigid, from frames whose two fits do not contradict each other, and its
+        covariance."""
+        differ = np.abs([a.joints_px - b.joints_px for a, b in zip(first, second, strict=True)])
+        alike = (differ.max((1, 2)) < SURE * self.rods.width_px) & ~np.isin(good, ghosts)
+        telling = np.flatnonzero(alike) if alike.any() else np.arange(len(good))
+        return fit_shared(_stack([first[k] for k in telling[:: 1 + len(telling) // TELLING]]),
+                          self.rods)
+
+
+def _first_rods(start: Start, wood: Wood) -> tuple[Rods, dict[int, Fit]]:
+    """Rods from the frames in which the chain was found, the sticks' width first; fits there."""
     size = start.frames[0].luma.shape[::-1]
-    best = start.found[start.best]
+    best, fits = start.found[start.best], []
     rods = rods_of(best.joints_px, best.kinds, start.width_px, size)
     rods = replace(rods, covered=any(found.covered for found in start.found))
     places = [found.joints_px for found in start.found]
@@ -122,9 +145,9 @@ def _first_rods(start: Start, wood: Wood) -> tuple[Rods, dict[int, np.ndarray]]:
         wider = float(np.median([f.widening_px for f in fits]))
         rods = replace(rods, width_px=rods.width_px + wider,
                        sideways_px=float(np.hypot(SIDEWAYS_PX, scatter)))
-        rods = fit_shared(_stack([fit.lines for fit in fits]), rods)
+        rods, _ = fit_shared(_stack(fits), rods)
         places = [fit.joints_px for fit in fits]
-    return rods, {f.index: place for f, place in zip(start.frames, places, strict=True)}
+    return rods, {frame.index: fit for frame, fit in zip(start.frames, fits, strict=True)}
 
 
 def _each(full: np.ndarray) -> np.ndarray:
@@ -157,6 +180,7 @@ def beside_unseen(fit: Fit) -> np.ndarray:
     return np.append(unseen, False) | np.append(False, unseen)
 
 
-def _stack(lines: list[Lines]) -> Lines:
-    return Lines(*(np.concatenate([getattr(one, name) for one in lines])
+def _stack(fits: list[Fit]) -> Lines:
+    """What the edges and tips of many pictures say."""
+    return Lines(*(np.concatenate([getattr(fit.lines, name) for fit in fits])
                    for name in Lines.__dataclass_fields__))

@@ -1,7 +1,7 @@
 """One way through a clip: the chain from frame to frame, each started where the last one led.
 
 A pass begins where it can without knowing of the other: in a frame in which the chain was found,
-or in one where a chain turned into place from the nearest of those is seen in every stick.
+or in one where the chain of the nearest of those, turned into place, is seen as well as there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 from rulerlab.track.sticks.chain import Rods
 from rulerlab.track.sticks.edges import Wood
 from rulerlab.track.sticks.fit import REACHES, Fit, fit_chain
+from rulerlab.track.sticks.ghosts import mixed_px
 from rulerlab.track.sticks.sweep import sweep
 from rulerlab.video import Frame
 
@@ -24,9 +25,12 @@ STEADY = 0.8  # share of the last step that the next is expected to have
 class Pass:
     """Follows a chain through frames that come one after the other, either way in time."""
 
-    def __init__(self, wood: Wood, rods: Rods, known: dict[int, np.ndarray]):
+    def __init__(self, wood: Wood, rods: Rods, known: dict[int, Fit]):
         self.fits: dict[int, Fit] = {}  # by the frame's number; not there: lost
-        self._wood, self._rods, self._known = wood, rods, known
+        self.mixed: dict[int, np.ndarray] = {}  # (S,) px across each stick that show a mixture
+        self._wood, self._rods = wood, rods
+        self._known = {index: fit.joints_px for index, fit in known.items()}
+        self._due = LESS * min(share_seen(fit) for fit in known.values())  # of the edges, seen
         self._last: np.ndarray | None = None  # joints in the frame before
         self._step: np.ndarray | None = None  # by which they moved there
         self._usual = 0  # score of the frame before
@@ -40,6 +44,7 @@ class Pass:
         self._step = None if self._last is None else fit.joints_px - self._last
         self._last, self._usual = fit.joints_px, fit.score
         self.fits[frame.index] = fit
+        self.mixed[frame.index] = mixed_px(frame, self._wood, fit.joints_px, self._rods)
 
     def _begin(self, frame: Frame) -> Fit | None:
         """The first fit of a pass."""
@@ -48,7 +53,8 @@ class Pass:
             return fit if share_seen(fit) > LEAST else None
         nearest = min(self._known, key=lambda index: abs(index - frame.index))
         fit = self._swept(frame, self._known[nearest])
-        return fit if self._is_clear(fit) else None
+        begins = share_seen(fit) >= self._due and np.nanmin(fit.seen, initial=1.0) > LEAST
+        return fit if begins else None
 
     def _go_on(self, frame: Frame, last: np.ndarray) -> Fit | None:
         """The best of several tries, each only if those before it did not see the chain well."""
@@ -66,7 +72,7 @@ class Pass:
         return best if share_seen(best) > LEAST else None
 
     def _fit(self, frame: Frame, place: np.ndarray, reaches: tuple[float, ...]) -> Fit:
-        return fit_chain(frame, self._wood, place, self._rods, reaches=reaches)
+        return fit_chain(frame, self._wood, place, self._rods, before=self._last, reaches=reaches)
 
     def _swept(self, frame: Frame, place: np.ndarray) -> Fit:
         return self._fit(frame, sweep(frame, self._wood, place, self._rods), WIDE)
