@@ -195,10 +195,17 @@ def test_laws_that_are_about_as_good_can_not_be_told_apart():
 
 
 def test_a_term_that_adds_nothing_leaves_the_simpler_law():
-    criterion = {"coulomb+viscous": 0.5, "coulomb": 0.0, "viscous": 40.0, "none": 80.0}
+    criterion = {"coulomb+viscous": 4.5, "coulomb": 0.0, "viscous": 40.0, "none": 80.0}
     assert choose_law(criterion | {"stribeck": 1.0}) == "coulomb"
-    criterion = {"coulomb+viscous": 0.0, "coulomb": 0.5, "viscous": 40.0, "none": 80.0}
+    criterion = {"coulomb+viscous": 0.5, "coulomb": 0.0, "viscous": 40.0, "none": 80.0}
     assert choose_law(criterion | {"stribeck": 1.0}) == "cannot tell"
+
+
+def test_static_friction_is_no_law_when_runs_without_it_look_the_same():
+    criterion = {"coulomb+viscous": 4.5, "coulomb": 0.0, "viscous": 40.0, "none": 80.0}
+    assert choose_law(criterion | {"stribeck": -20.0}, 0.001) == "stribeck"
+    assert choose_law(criterion | {"stribeck": -20.0}, 0.03) == "cannot tell"
+    assert choose_law(criterion | {"stribeck": -20.0}, 0.4) == "coulomb"
 
 
 def test_fit_json_gives_back_the_fit(tmp_path):

@@ -74,15 +74,6 @@ def choose_law(criterion: dict[str, float], chance: float = 0.0) -> str:
 
 
 def laws_that_fit(criterion: dict[str, float]) -> list[str]:
-    """The best of the simple laws, and those that can't be told from it.
-
-    A law that only adds terms to the best one is no rival: its terms are bounded instead.
-    """
+    """The best of the simple laws, and those that can't be told from it."""
     plain = sorted((value, law) for law, value in criterion.items() if law != "stribeck")
-    best = plain[0][1]
-    return [law for value, law in plain
-            if law == best or value <= TELL and not _terms(best) < _terms(law)]
-
-
-def _terms(law: str) -> set[str]:
-    return set(law.split("+")) - {"none"}
+    return [law for value, law in plain if value <= plain[0][0] + TELL]
