@@ -117,15 +117,17 @@ class _Film:
         return values, self.summary(blocks)
 
     def search(self, box: Box, prior: Box, variety: Variety) -> Box:
-        """The part of the prior in which the filmed run can lie, cut from `box` in rounds."""
-        for _ in range(ROUNDS):
-            values, numbers = self.trials(box, SEARCH, variety, by_roots=True)
-            found = learn(numbers.mean(axis=1), self.mine, rooted(values[:, :ASYMMETRY]))
-            narrower = box.around(unrooted(found.posterior), prior)
-            settled = narrower.volume() > SETTLED * box.volume()
-            box = narrower
-            if settled:
-                break
+        """The part of the prior in which the filmed run can lie, cut from `box` in rounds: along
+        cube roots first, so that no corner is missed, then along the parameters."""
+        for to, back in ((rooted, unrooted), (np.asarray, np.asarray)):
+            for _ in range(ROUNDS):
+                values, numbers = self.trials(box, SEARCH, variety, by_roots=to is rooted)
+                found = learn(numbers.mean(axis=1), self.mine, to(values[:, :ASYMMETRY]))
+                narrower = box.around(back(found.posterior), prior)
+                settled = narrower.volume() > SETTLED * box.volume()
+                box = narrower
+                if settled:
+                    break
         return box
 
     def learn_law(
