@@ -17,6 +17,7 @@ import numpy as np
 from rulerlab.errors import InputError
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mts", ".mpg", ".mpeg", ".3gp")
+HELD_BYTES = 300_000_000  # of the frames that are read from the last to the first
 
 
 def files_in(paths: Iterable[Path], suffixes: tuple[str, ...] = VIDEO_SUFFIXES) -> list[Path]:
@@ -127,36 +128,18 @@ class Recording:
 
     def frames(self) -> Iterator[Frame]:
         """Every frame that can be decoded, in order of time; damage is noted in `problems`."""
-        self.problems, self.frames_read, broken, late = [], 0, 0, 0
+        self.problems, self.frames_read, late = [], 0, 0
         last_s = -np.inf
         with self._open() as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            packets = container.demux(stream)
-            while True:
-                try:
-                    packet = next(packets)
-                except StopIteration:
-                    break
-                except av.error.FFmpegError as error:
-                    self.problems.append(f"reading stopped early: {error.strerror}")
-                    break
-                try:
-                    decoded = packet.decode()
-                except av.error.FFmpegError:
-                    broken += 1
+            for picture in self._pictures(container):
+                time_s = self._time_s(picture, container.streams.video[0], last_s)
+                if time_s <= last_s:
+                    late += 1
                     continue
-                for picture in decoded:
-                    time_s = self._time_s(picture, stream, last_s)
-                    if time_s <= last_s:
-                        late += 1
-                        continue
-                    last_s = time_s
-                    self.latest = self._frame(picture, time_s)
-                    yield self.latest
-                    self.frames_read += 1
-        if broken:
-            self.problems.append(f"{broken} damaged packets could not be decoded")
+                last_s = time_s
+                self.latest = self._frame(picture, self.frames_read, time_s)
+                yield self.latest
+                self.frames_read += 1
         if late:
             self.problems.append(f"{late} frames left out: their time does not rise")
         missing = (self.frames_declared or 0) - self.frames_read - late
@@ -166,20 +149,75 @@ class Recording:
                 "the file is damaged or cut off"
             )
 
+    def backwards(self, time_s: np.ndarray) -> Iterator[Frame]:
+        """The frames that `frames()` gave, with times `time_s` (T,), from the last to the first.
+
+        They are decoded once more, in blocks that take no more than HELD_BYTES.
+        """
+        block = max(HELD_BYTES // (3 * self.width * self.height // 2), 1)
+        told = list(self.problems)
+        for end in range(len(time_s), 0, -block):
+            begin = max(end - block, 0)
+            numbers = {float(time_s[k]): k for k in range(begin, end)}
+            held = self._again(numbers, seek=begin > 0)
+            if len(held) < end - begin and begin > 0:  # a file that can't be searched
+                held = self._again(numbers, seek=False)
+            self.problems = told[:]  # each was told when it was first read
+            while held:
+                yield held.pop()
+
+    def _again(self, numbers: dict[float, int], *, seek: bool) -> list[Frame]:
+        """The frames with the times and `numbers` given, in order of time."""
+        held, last_s, to_s = [], -np.inf, max(numbers)
+        with self._open() as container:
+            stream = container.streams.video[0]
+            if seek and stream.time_base:
+                with contextlib.suppress(av.error.FFmpegError):
+                    container.seek(int(min(numbers) / stream.time_base), stream=stream)
+            for picture in self._pictures(container):
+                last_s = self._time_s(picture, stream, last_s)
+                if last_s in numbers:
+                    held.append(self._frame(picture, numbers[last_s], last_s))
+                if last_s >= to_s:
+                    break
+        return held
+
+    def _pictures(self, container: av.container.InputContainer) -> Iterator[av.VideoFrame]:
+        """All pictures from here to the end; damage is noted in `problems`."""
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        packets, broken = container.demux(stream), 0
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                break
+            except av.error.FFmpegError as error:
+                self.problems.append(f"reading stopped early: {error.strerror}")
+                break
+            try:
+                decoded = packet.decode()
+            except av.error.FFmpegError:
+                broken += 1
+                continue
+            yield from decoded
+        if broken:
+            self.problems.append(f"{broken} damaged packets could not be decoded")
+
     def _time_s(self, picture: av.VideoFrame, stream: av.VideoStream, last_s: float) -> float:
         if picture.pts is not None:
             return float(picture.pts * (picture.time_base or stream.time_base))
         step = 1 / self.frames_per_s if self.frames_per_s > 0 else 1 / 30
         return last_s + step if np.isfinite(last_s) else 0.0
 
-    def _frame(self, picture: av.VideoFrame, time_s: float) -> Frame:
+    def _frame(self, picture: av.VideoFrame, index: int, time_s: float) -> Frame:
         if picture.format.name not in ("yuv420p", "yuvj420p"):
             picture = picture.reformat(format="yuv420p")
         planes = [_view(plane) for plane in picture.planes[:3]]
         if self.rotation:
             planes = [np.rot90(plane, self.rotation // 90) for plane in planes]
             planes = [np.ascontiguousarray(plane) for plane in planes]
-        return Frame(self.frames_read, time_s, *planes, corrupt=bool(picture.is_corrupt),
+        return Frame(index, time_s, *planes, corrupt=bool(picture.is_corrupt),
                      turned=self.rotation)
 
 

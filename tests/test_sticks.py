@@ -20,8 +20,9 @@ from rulerlab.track.sticks.chain import Lines, folds, rods_of, solve
 from rulerlab.track.sticks.edges import learn_wood
 from rulerlab.track.sticks.find import Found
 from rulerlab.track.sticks.fit import fit_chain
-from rulerlab.track.sticks.follow import beside_unseen
+from rulerlab.track.sticks.follow import StickFollower, beside_unseen
 from rulerlab.track.sticks.shared import fit_shared
+from rulerlab.track.sticks.start import Start
 from rulerlab.track.sticks.sweep import sweep
 from rulerlab.video import Recording
 
@@ -76,7 +77,7 @@ def test_the_length_of_the_sections_comes_out_of_the_clip():
     together = Lines(*(np.concatenate([getattr(one, name) for one in lines])
                        for name in Lines.__dataclass_fields__))
     rods = rods_of(chains[0] * 1.02, KINDS, 12.0, (400, 300))
-    found = fit_shared(together, rods)
+    found, _ = fit_shared(together, rods)
     assert np.median(found.lengths(chains[2])) == pytest.approx(100.0, rel=2e-3)
 
 
@@ -204,6 +205,48 @@ def test_a_chain_elsewhere_than_the_picture_alone_shows_is_told(clip):
     followed[3] += [9.0, 0.0]
     assert np.flatnonzero(disagreeing(followed, spread, found)).tolist() == [3]
     assert not disagreeing(followed, 100 * spread, found).any()
+
+
+@pytest.fixture(scope="module")
+def start(clip, frames):
+    true, spread = np.load(clip.truth)["point_px"], 0.5 * np.eye(16)
+    return Start([frames[4], frames[-1]], [
+        Found(true[k], spread, 17.0, KINDS_OF_SCENE, 6.0, (), covered=True) for k in (4, -1)
+    ], 1, [])
+
+
+def followed(start, forwards, backwards):
+    follower = StickFollower(start)
+    for frame in forwards:
+        follower.observe(frame)
+    follower.look_back(backwards)
+    return follower.chains()
+
+
+def test_two_ways_through_a_clip_that_agree_confirm_all_joints(clip, frames, start):
+    chains = followed(start, frames, frames[::-1])
+    true = np.load(clip.truth)["point_px"]
+    assert chains.checked.all()
+    assert not chains.apart.any()
+    assert not chains.guessed[:, :-1].any()
+    assert np.abs(chains.joints_px - true)[:, :-1].max() < 2.0
+
+
+def test_joints_that_the_two_ways_see_in_two_places_are_not_trusted(clip, frames, start):
+    odd = 11  # the second time, this frame shows what another one showed
+    other = [replace(frames[-1], index=odd) if f.index == odd else f for f in frames]
+    chains = followed(start, frames, other[::-1])
+    true = np.load(clip.truth)["point_px"]
+    moved = np.linalg.norm(true[odd] - true[-1], axis=1) > 5
+    assert moved[1:-1].sum() > 3
+    assert chains.apart[odd, :-1][moved[:-1]].all()
+    assert not np.delete(chains.apart, odd, axis=0).any()
+    sigma = np.sqrt(np.linalg.eigvalsh(chains.covariance_px[odd]).max(-1))
+    assert (sigma[moved] > 4).all()
+
+
+def test_frames_that_one_way_alone_reaches_are_not_confirmed(frames, start):
+    assert not followed(start, frames, []).checked.any()
 
 
 def test_joints_of_a_stick_that_is_hardly_seen_are_guessed_with_those_that_hang_on_it(clip, frames):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from rulerlab import video
 from rulerlab.errors import InputError
 from rulerlab.video import Recording, VideoWriter
 
@@ -42,6 +43,22 @@ def test_reading_twice_gives_the_same_pictures(tmp_path):
     first = [frame.luma.copy() for frame in recording.frames()]
     for once, again in zip(first, recording.frames(), strict=True):
         assert (once == again.luma).all()
+
+
+@pytest.mark.parametrize("searchable", [True, False])
+def test_read_from_its_end_a_clip_gives_the_same_frames(tmp_path, monkeypatch, searchable):
+    path = drawn.write_clip(tmp_path / "a.mp4", moving_disc(), STEADY, gop=3)
+    recording = Recording(path)
+    forwards = [(f.index, f.time_s, dark_centre(f)) for f in recording.frames()]
+    monkeypatch.setattr(video, "HELD_BYTES", 5 * 160 * 90 * 3 // 2)  # five frames at a time
+    if not searchable:
+        seek = av.container.InputContainer.seek
+        monkeypatch.setattr(av.container.InputContainer, "seek",
+                            lambda container, _, **how: seek(container, 10**9, **how))
+    time_s = np.array([t for _, t, _ in forwards])
+    back = [(f.index, f.time_s, dark_centre(f)) for f in recording.backwards(time_s)]
+    assert back == forwards[::-1]
+    assert recording.problems == []
 
 
 def test_the_centre_of_the_top_left_pixel_is_the_origin(tmp_path):

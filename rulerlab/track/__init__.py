@@ -151,6 +151,7 @@ def _heights(rig: Rig, points: int) -> np.ndarray:
 def _health(recording: Recording, measured: Measured, followed: Followed) -> dict[str, Any]:
     """Frames that are not what they seem, by their number."""
     arrived, moved = _steps(followed.position_px)
+    ghosts = measured.health.ghosts(moved) if followed.ghosts is None else followed.ghosts
     usual = np.nanmedian(followed.sharp, axis=0)
     dull = np.nan_to_num(followed.sharp / usual, nan=1.0) < 0.4
     return {
@@ -159,7 +160,7 @@ def _health(recording: Recording, measured: Measured, followed: Followed) -> dic
         "duplicates": [
             int(t) for t in measured.health.duplicates(moved) if arrived[t] < 0.25 * moved[t]
         ],
-        "ghosts": measured.health.ghosts(moved).tolist(),
+        "ghosts": ghosts.tolist(),
         "blurred": np.flatnonzero(dull.mean(1) > 0.5).tolist(),
         "corrupt": measured.corrupt,
         "gaps": [{"time_s": t, "frames_missing": n} for t, n in time_gaps(measured.time_s)],

@@ -19,6 +19,7 @@ from rulerlab.track.sticks.follow import Chains, StickFollower
 CLEAR_COST = 5.0  # of an order that leaves no doubt
 ODD_SIZE = 0.12  # share by which the radius of a dot may differ from what it usually is
 HIDDEN = 0.35  # share of a dot's outline below which its centre is not to be trusted
+SINGLE = 0.02  # share of frames that one pass may reach alone without a word
 PLAINLY = 0.85  # share of the edges of bare sticks that is seen where errors are as stated
 
 
@@ -34,6 +35,7 @@ class Followed:
     calibrated: bool = False  # the covariances are those of true errors already
     guessed: np.ndarray | None = None  # (T, N) bool: known from the rest of the chain only
     warnings: tuple[str, ...] = ()
+    ghosts: np.ndarray | None = None  # numbers of frames that are blends, where they are known
 
 
 def follow(measured: Measured, rig: Rig, view: View | None) -> Followed:
@@ -83,13 +85,14 @@ def _follow_sticks(sticks: StickFollower, rig: Rig) -> Followed:
     if rig.points is None:
         notes.append(f"points = {chains.joints_px.shape[1]} (counted)")
     elsewhere, warnings = _check_starts(sticks, chains)
+    warnings += _check_passes(chains, lost)
     usual = float(np.median(chains.seen[~lost]))
     if usual < PLAINLY:
         warnings.append(f"the sticks stand out poorly: {100 * usual:.0f} % of their edges are seen;"
                         " errors may be larger than stated (more even light, other paper)")
-    sharp = np.where(lost[:, None], np.nan, np.ones(chains.joints_px.shape[:2]))
-    return Followed(chains.joints_px, chains.covariance_px, "ruler", sharp, notes, calibrated=True,
-                    guessed=chains.guessed | elsewhere, warnings=tuple(warnings))
+    return Followed(chains.joints_px, chains.covariance_px, "ruler", chains.sharp, notes,
+                    calibrated=True, guessed=chains.guessed | chains.apart | elsewhere,
+                    warnings=tuple(warnings), ghosts=chains.ghosts)
 
 
 def _check_starts(sticks: StickFollower, chains: Chains) -> tuple[np.ndarray, list[str]]:
@@ -106,6 +109,21 @@ def _check_starts(sticks: StickFollower, chains: Chains) -> tuple[np.ndarray, li
             warnings.append(f"at {frame.time_s:.2f} s the picture alone shows joints {joints} in "
                             "other places than the film: look at annotated.mp4 around there")
     return elsewhere, warnings
+
+
+def _check_passes(chains: Chains, lost: np.ndarray) -> list[str]:
+    """Where the passes through the clip, forwards and backwards, do not confirm each other."""
+    warnings = []
+    apart = (chains.apart & ~chains.guessed).any(1)
+    if apart.any():
+        warnings.append(f"in {int(apart.sum())} of {len(lost)} frames (the first is number "
+                        f"{apart.argmax()}) the ruler followed forwards and backwards lies in two "
+                        "places: joints there are predicted, not detected")
+    single = ~chains.checked & ~lost
+    if single.mean() > SINGLE:
+        warnings.append(f"{int(single.sum())} of {len(lost)} frames were reached from one side "
+                        "only: nothing confirms the joints there")
+    return warnings
 
 
 def _plane(measured: Measured, view: View | None) -> list[np.ndarray]:

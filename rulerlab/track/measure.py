@@ -50,7 +50,7 @@ def measure(
     """
     if joints_px is not None:
         start = given_start(recording, rig, joints_px)
-        return _measure_all(recording.frames(), recording.frames_declared, rig, start, progress)
+        return _measure_all(recording, recording.frames(), rig, start, progress)
     frames = recording.frames()
     first = _first_frames(frames)
     if not first:
@@ -58,19 +58,18 @@ def measure(
     marks = rig.marks.kind or _kind_of_marks(first, rig)
     if marks == "none":
         start = find_start(recording, rig)
-        return _measure_all(recording.frames(), recording.frames_declared, rig, start, progress)
+        return _measure_all(recording, recording.frames(), rig, start, progress)
     if marks == "tags":
-        return _measure_all(_again(first, frames), recording.frames_declared, rig, "tags", progress)
+        return _measure_all(recording, _again(first, frames), rig, "tags", progress)
     try:
         look, first = _learn_dots(first, frames, rig, recording)
     except InputError as nothing:
         if _is_grey(first[0]):  # too little to tell sticks from what lies about
             raise
         start = _bare_sticks(recording, rig, nothing)
-        return _measure_all(recording.frames(), recording.frames_declared, rig, start, progress)
+        return _measure_all(recording, recording.frames(), rig, start, progress)
     frames = recording.frames() if first is None else frames
-    return _measure_all(_again(first or [], frames), recording.frames_declared, rig, look,
-                        progress)
+    return _measure_all(recording, _again(first or [], frames), rig, look, progress)
 
 
 def _is_grey(frame: Frame) -> bool:
@@ -169,13 +168,14 @@ def _pack_tags(tags: Tags) -> np.ndarray:
 
 
 def _measure_all(
-    frames: Iterator[Frame], declared: int, rig: Rig, what: Look | Start | str,
+    recording: Recording, frames: Iterator[Frame], rig: Rig, what: Look | Start | str,
     progress: Progress | None,
 ) -> Measured:
     """`what` is the look of the dots, where the bare sticks were found, or "tags"."""
     look = what if isinstance(what, Look) else None
     sticks = StickFollower(what) if isinstance(what, Start) else None
-    paper = PaperFollower(declared) if rig.reference.grid_mm and not _has_marks(rig) else None
+    squares = rig.reference.grid_mm and not _has_marks(rig)
+    paper = PaperFollower(recording.frames_declared) if squares else None
     marks = "dots" if look else "none" if sticks else "tags"
     health = FrameHealth()
     tags = TagFollower(rig.marks.dictionary) if marks == "tags" or rig.reference.tags_mm else None
@@ -204,10 +204,20 @@ def _measure_all(
         time_s.append(frame.time_s)
         if progress:
             progress(len(time_s), frame.time_s)
+    if sticks is not None:
+        sticks.look_back(_told(recording.backwards(np.array(time_s)), progress))
     centres, covariances = _square(crossed, len(time_s))
     hues = [f"{colour.hue:.0f} deg" for colour in look.colours] if look else []
     return Measured(np.array(time_s), spots, corners, centres, covariances, marks, hues, health,
                     corrupt, sticks, paper)
+
+
+def _told(frames: Iterator[Frame], progress: Progress | None) -> Iterator[Frame]:
+    """The frames, each of them told once it is dealt with."""
+    for done, frame in enumerate(frames, 1):
+        yield frame
+        if progress:
+            progress(done, frame.time_s)
 
 
 def _square(crossed: list, frames: int) -> tuple[np.ndarray, np.ndarray]:

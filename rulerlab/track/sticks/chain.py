@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rulerlab.track.sticks.equations import add_up
+
 TREND, LAYER = 5, 3
 SIDEWAYS_PX = 0.2  # by which whole edges lie aside at the least
 SIDE_SEEN = 0.5  # of the side of a stick that is taken for stick: it lies in the shade
@@ -31,11 +33,6 @@ class Rods:
     layer: np.ndarray  # (LAYER,) px: by how much every second stick is seen aside
     sideways_px: float  # by how much a whole edge may lie aside: shadow, thickness, compression
     covered: bool = False  # the last tip is in a hand: where its stick disappears is not its end
-
-    @property
-    def every_second(self) -> np.ndarray:
-        """Which sections (S,) lie in the layer that is seen aside of the joints."""
-        return np.arange(len(self.share)) % 2 == 0
 
     def place(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 2) counted from the middle, in spans."""
@@ -115,6 +112,12 @@ def frames_of(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return unit, np.stack([-unit[..., 1], unit[..., 0]], -1)
 
 
+def across(moved: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    """How far sections move sideways, (..., S), when their joints (..., N, 2) move by `moved`."""
+    _, normal = frames_of(joints)
+    return np.abs(((moved[..., 1:, :] + moved[..., :-1, :]) / 2 * normal).sum(-1))
+
+
 STIFF = 1e-3  # relative error of a rigid length: play of the hinges
 ALTERNATE = 8  # halvings of a step that would fold a hinge to the wrong side
 
@@ -124,7 +127,7 @@ def solve(lines: Lines, rods: Rods, *, rounds: int = 4, start: np.ndarray | None
     joints = (lines.base if start is None else start).copy()
     normal = np.zeros(0)
     for _ in range(rounds):
-        normal, right, _, _, _ = equations(lines, rods, joints)
+        normal, right, _, _, _ = equations(lines, rods, joints, shared=False)
         step = np.linalg.solve(normal, right[..., None])[..., 0].reshape(joints.shape)
         joints = _without_flips(joints, step, rods)
     return joints, np.linalg.inv(normal)
@@ -143,65 +146,18 @@ def _without_flips(joints: np.ndarray, step: np.ndarray, rods: Rods) -> np.ndarr
     return joints + share[:, None, None] * step
 
 
-def equations(lines: Lines, rods: Rods, joints: np.ndarray):
+def equations(lines: Lines, rods: Rods, joints: np.ndarray, *, shared: bool = True):
     """Normal equations at `joints`: matrix (T, 2N, 2N) and right side for the joints, and for
     what the clip shares (trend, shares of sections that are not full, overhang, layer): the
-    coupling (T, 2N, G), matrix (G, G) and right side (G,)."""
-    frames, count = len(joints), joints.shape[1]
-    loose = [k for k, kind in enumerate(rods.kinds) if kind != "full"]
-    over = TREND + len(loose)
-    shared = over + 1 + LAYER
-    normal = np.zeros((frames, 2 * count, 2 * count))
-    right = np.zeros((frames, 2 * count))
-    cross = np.zeros((frames, 2 * count, shared))
-    common, common_right = np.zeros((shared, shared)), np.zeros(shared)
-    every = np.arange(2 * count)
-    normal[:, every, every] = lines.back[:, None]
-    moved = joints - lines.base
-    right -= lines.back[:, None] * moved.reshape(frames, -1)
-    base_unit, base_normal = frames_of(lines.base)
-    unit, _ = frames_of(joints)
-    length = np.linalg.norm(np.diff(joints, axis=1), axis=-1)
-    terms, wanted = rods.terms(joints), rods.lengths(joints)
-    for k in range(count - 1):
-        ends = slice(2 * k, 2 * k + 4)
-        sides = np.zeros((frames, 2, 4))
-        sides[:, 0, :2] = sides[:, 1, 2:] = base_normal[:, k]
-        shift = moved[:, k : k + 2]
-        if rods.every_second[k]:
-            shift = shift + rods.aside(lines.base[:, k : k + 2])
-        off = lines.aside[:, k] - (sides @ shift.reshape(-1, 4, 1))[..., 0]
-        pull = np.swapaxes(sides, 1, 2) @ lines.weight[:, k]
-        normal[:, ends, ends] += pull @ sides
-        right[:, ends] += (pull @ off[..., None])[..., 0]
-        if rods.every_second[k]:
-            place = rods.place(lines.base[:, k : k + 2])
-            part = np.zeros((frames, 2, shared))
-            part[:, :, -3] = np.einsum("tb,teb->te", base_normal[:, k], place)
-            part[:, :, -2:] = base_normal[:, k, None]
-            cross[:, ends] += pull @ part
-            heavy = np.swapaxes(part, 1, 2) @ lines.weight[:, k]
-            common += (heavy @ part).sum(0)
-            common_right += (heavy @ off[..., None])[..., 0].sum(0)
-        row = np.concatenate([-unit[:, k], unit[:, k]], -1)
-        tight = 1 / (STIFF * wanted[:, k]) ** 2
-        miss = wanted[:, k] - length[:, k]
-        normal[:, ends, ends] += tight[:, None, None] * row[:, :, None] * row[:, None]
-        right[:, ends] += (tight * miss)[:, None] * row
-        extra = np.zeros((frames, shared))
-        extra[:, :TREND] = -wanted[:, k, None] * terms[:, k]
-        if k in loose:
-            extra[:, TREND + loose.index(k)] = -wanted[:, k] / rods.share[k]
-        cross[:, ends] += tight[:, None, None] * row[:, :, None] * extra[:, None]
-        common += np.einsum("t,ta,tb->ab", tight, extra, extra)
-        common_right += (tight * miss) @ extra
-        for end, joint, out in ((0, k, -base_unit[:, k]), (1, k + 1, base_unit[:, k])):
-            weight = lines.tip_weight[:, k, end]
-            here = slice(2 * joint, 2 * joint + 2)
-            miss = lines.tip[:, k, end] - rods.overhang_px - (out * moved[:, joint]).sum(-1)
-            normal[:, here, here] += weight[:, None, None] * out[:, :, None] * out[:, None]
-            right[:, here] += (weight * miss)[:, None] * out
-            cross[:, here, over] += weight[:, None] * out
-            common[over, over] += weight.sum()
-            common_right[over] += weight @ miss
-    return normal, right, cross, common, common_right
+    coupling (T, 2N, G), matrix (G, G) and right side (G,). `shared` False: G is 0."""
+    loose = np.array([kind != "full" for kind in rods.kinds])
+    number = np.where(loose, np.cumsum(loose) - 1, -1)
+    over = TREND + int(loose.sum())
+    terms = rods.terms(joints)
+    return add_up(
+        joints, lines.base, lines.back,
+        (lines.aside, lines.weight, rods.aside(lines.base), rods.place(lines.base)),
+        (lines.tip, lines.tip_weight, rods.overhang_px),
+        (rods.share * np.exp(terms @ rods.trend), terms, STIFF, number, rods.share),
+        (over + 1 + LAYER if shared else 0, TREND, over, over + 1),
+    )

@@ -19,6 +19,7 @@ from rulerlab.video import Frame
 SAMPLES = 40  # along each edge
 STEP = 0.5  # px between the places at which the picture is read across an edge
 NEAR = 3.0  # px of free ground that an edge needs beside it
+SOFT = 12.0  # px over which an edge at rest rises at most
 CUTS = (-0.12, 0.0, 0.12)  # widths from the axis at which a tip is looked for
 SHADE = 0.3  # by how much, of its brightness, the ground is darker in a shadow
 CORE, BESIDE = 0.3, (0.8, 1.3)  # widths from the axis: certainly stick, certainly beside it
@@ -34,6 +35,7 @@ class Wood:
 
     mix: np.ndarray  # (6,) factors of Y, U, V, what is added, x, y (px) of the first chroma sample
     contrast: float  # between stick and surroundings, in their standard deviations
+    shaded: float  # by how much a shadow on the ground looks like a stick, which is 1
 
 
 def learn_wood(frames: list[Frame], joints: list[np.ndarray], width_px: float) -> Wood:
@@ -72,7 +74,8 @@ def _mix(inside: np.ndarray, outside: np.ndarray, siting: tuple, luma: float = 0
     mix = np.linalg.solve(spread, middle - other)
     gap = max(float(mix @ (middle - other)), 1e-9)
     mix = mix / gap
-    return Wood(np.array([*mix, -mix @ other, *siting]), float(np.sqrt(gap)))
+    return Wood(np.array([*mix, -mix @ other, *siting]), float(np.sqrt(gap)),
+                float(abs(mix @ shade)))
 
 
 def _misfit_px(frames: list[Frame], joints: list[np.ndarray], width_px: float, wood: Wood) -> float:
@@ -82,8 +85,8 @@ def _misfit_px(frames: list[Frame], joints: list[np.ndarray], width_px: float, w
     for frame, place in zip(frames, joints, strict=True):
         place = np.ascontiguousarray(place, float)
         widths = np.full(len(place) - 1, width_px)
-        offset, _ = find_edges(frame.luma, frame.chroma_u, frame.chroma_v, wood.mix, place,
-                               widths, 0.4 * width_px)
+        offset, _, _ = find_edges(frame.luma, frame.chroma_u, frame.chroma_v, wood.mix, place,
+                                  widths, np.zeros(len(widths)), 0.4 * width_px)
         beside = luma_beside(frame.luma, place, widths, offset)
         _, normal = frames_of(place)
         for k, side, sample in zip(*np.nonzero(np.isfinite(beside)), strict=True):
@@ -145,32 +148,57 @@ def is_free(joints, x, y, skip, other, radius):
 
 
 @compiled
-def _fall(value, count, level, start):
-    """Place (in samples) where the values fall through `level`, the nearest to `start`; NaN."""
-    best, apart = np.nan, 1e9
-    for s in range(count - 1):
-        if value[s] >= level > value[s + 1]:
-            at = s + (value[s] - level) / (value[s] - value[s + 1])
-            if abs(at - start) < apart:
-                best, apart = at, abs(at - start)
-    return best
+def _fall(luma, u, v, mix, x, y, ox, oy, level, reach):
+    """How far outwards from a place, px, the picture falls through `level`; the nearest such place
+    within `reach` to either side, or NaN.
+    """
+    outer = inner = wood_at(luma, u, v, mix, x, y)
+    for s in range(int(reach / STEP)):
+        way = STEP * (s + 1)
+        further = wood_at(luma, u, v, mix, x + way * ox, y + way * oy)
+        nearer = wood_at(luma, u, v, mix, x - way * ox, y - way * oy)
+        out = into = np.inf
+        if outer >= level > further:
+            out = way - STEP * (level - further) / (outer - further)
+        if nearer >= level > inner:
+            into = way - STEP * (nearer - level) / (nearer - inner)
+        if out <= into and out < np.inf:
+            return out
+        if into < np.inf:
+            return -into
+        outer, inner = further, nearer
+    return np.nan
 
 
 @compiled
-def find_edges(luma, u, v, mix, joints, widths, reach):
+def _way_to(luma, u, v, mix, x, y, ox, oy, level, most):
+    """How far from a place, px, the picture first passes `level` in a direction; `most` at most."""
+    last = wood_at(luma, u, v, mix, x, y) - level
+    way = 0.0
+    while way < most:
+        way += STEP
+        value = wood_at(luma, u, v, mix, x + way * ox, y + way * oy) - level
+        if value * last <= 0:
+            return way - STEP * value / (value - last) if value != last else way
+        last = value
+    return most
+
+
+@compiled
+def find_edges(luma, u, v, mix, joints, widths, smear, reach):
     """Offsets (S, 2, SAMPLES) of the edges seen, px outwards from their expected places; NaN
     where another stick lies beside or above, or where none is seen.
 
     Side 0 lies along the normal (-y, x) of a section, side 1 against it. `open_` (S, 2, SAMPLES)
-    tells where an edge should be seen. Edges are looked for up to `reach` px away; `widths` (S,)
-    are those of the sections.
+    tells where an edge should be seen, `rise` (S, 2, SAMPLES) over how many px those seen fall.
+    Edges are looked for up to `reach` px away; `widths` (S,) are those of the sections, `smear`
+    (S,) how far they move across between two frames: by so much, motion may blur their edges.
     """
     sections = len(joints) - 1
     offset = np.full((sections, 2, SAMPLES), np.nan)
+    rise = np.full((sections, 2, SAMPLES), np.nan)
     open_ = np.zeros((sections, 2, SAMPLES), np.bool_)
     high, wide = luma.shape
-    steps = int(2 * reach / STEP) + 1
-    value = np.empty(steps)
     widest = widths.max()
     inner = max(0.22 * widest, 2.0)
     for k in range(sections):
@@ -196,20 +224,19 @@ def find_edges(luma, u, v, mix, joints, widths, reach):
                                + wood_at(luma, u, v, mix, ax, ay))
                 if not 0.35 < level < 2.0:
                     continue
-                for s in range(steps):
-                    at = STEP * s - reach
-                    value[s] = wood_at(luma, u, v, mix, x + at * ox, y + at * oy)
-                place = _fall(value, steps, 0.5 * level, reach / STEP)
-                if not np.isfinite(place):
+                shift = _fall(luma, u, v, mix, x, y, ox, oy, 0.5 * level, reach)
+                if not np.isfinite(shift):
                     continue
-                shift = STEP * place - reach
-                beyond = wood_at(luma, u, v, mix, x + (shift + NEAR) * ox,
-                                 y + (shift + NEAR) * oy)
-                within = wood_at(luma, u, v, mix, x + (shift - NEAR) * ox,
-                                 y + (shift - NEAR) * oy)
+                ex, ey = x + shift * ox, y + shift * oy
+                most = 0.25 * (SOFT + smear[k])
+                blur = 2 * _way_to(luma, u, v, mix, ex, ey, ox, oy, 0.25 * level, most)
+                blur += 2 * _way_to(luma, u, v, mix, ex, ey, -ox, -oy, 0.75 * level, most)
+                near = NEAR + 0.75 * min(max(blur - 2 * NEAR, 0.0), smear[k])
+                beyond = wood_at(luma, u, v, mix, ex + near * ox, ey + near * oy)
+                within = wood_at(luma, u, v, mix, ex - near * ox, ey - near * oy)
                 if beyond < 0.3 * level and within > 0.7 * level:
-                    offset[k, side, m] = shift
-    return offset, open_
+                    offset[k, side, m], rise[k, side, m] = shift, blur
+    return offset, open_, rise
 
 
 @compiled
@@ -221,8 +248,6 @@ def find_tips(luma, u, v, mix, joints, width, overhang):
     found = np.full((sections, 2, len(CUTS)), np.nan)
     high, wide = luma.shape
     reach = 0.6 * width
-    steps = int(2 * reach / STEP) + 1
-    value = np.empty(steps)
     for k in range(sections):
         for end in range(2):
             joint = k + end
@@ -250,13 +275,10 @@ def find_tips(luma, u, v, mix, joints, width, overhang):
                                      y - (0.5 + 0.12 * s) * width * oy) / 8
                 if not 0.35 < level < 2.0:
                     continue
-                for s in range(steps):
-                    at = overhang + STEP * s - reach
-                    value[s] = wood_at(luma, u, v, mix, x + at * ox, y + at * oy)
-                place = _fall(value, steps, 0.5 * level, reach / STEP)
-                if not np.isfinite(place):
+                at = overhang + _fall(luma, u, v, mix, x + overhang * ox, y + overhang * oy,
+                                      ox, oy, 0.5 * level, reach)
+                if not np.isfinite(at):
                     continue
-                at = overhang + STEP * place - reach
                 beyond = wood_at(luma, u, v, mix, x + (at + NEAR) * ox, y + (at + NEAR) * oy)
                 if beyond < 0.3 * level:
                     found[k, end, c] = at

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rulerlab.track.sticks.chain import Lines, Rods, solve
+from rulerlab.track.pixels import compiled, middle_of
+from rulerlab.track.sticks.chain import Lines, Rods, across, solve
 from rulerlab.track.sticks.edges import CUTS, SAMPLES, Wood, find_edges, find_tips
 from rulerlab.video import Frame
 
@@ -20,6 +21,8 @@ LEAST_EDGE_PX = 0.15  # error of one sample of an edge, at least
 TIP_PX = 1.5  # error of a tip: round, worn, shaded
 LOOSE = 0.5  # widths by which a frame may surprise: draws what is not seen to where it was expected
 RUNS = 5.0  # samples of an edge that err together, at least, when a frame can't tell
+SETTLED_PX = 0.05  # joints that a round moves by less are where they belong
+REPEATS, FEW = 4, 4  # of the robust lines; samples that make none
 REACHES = (0.6, 0.4, 0.3, 0.3)  # widths within which edges are looked for, round by round
 
 
@@ -32,35 +35,35 @@ class Fit:
     lines: Lines  # of one picture: what the edges and tips say
     seen: np.ndarray  # (S,) share of the edges that should be seen and are; NaN: none should
     score: int  # edge samples seen, less those that should be and are not
-    residual_px: float  # of single edge samples about the lines, robust
     widening_px: float  # by how much sticks are wider than expected
     scatter_px: float  # of the widths of the sticks about that
+    rise_px: np.ndarray  # (S,) over which the edges of each stick fall: blur; NaN: none is seen
 
 
 def fit_chain(
-    frame: Frame, wood: Wood, start: np.ndarray, rods: Rods, *, reaches: tuple[float, ...] = REACHES
+    frame: Frame, wood: Wood, start: np.ndarray, rods: Rods, *,
+    before: np.ndarray | None = None, reaches: tuple[float, ...] = REACHES,
 ) -> Fit:
-    """The chain near `start` (N, 2) in a frame.
+    """The chain near `start` (N, 2) in a frame; `before` (N, 2) is where it lay in the last one.
 
     Joints of which nothing is seen stay where the start and the lengths put them, with an error
     that says so.
     """
     joints = np.ascontiguousarray(start, float)
-    lines, seen, score, spread, widths = None, None, 0, 1.0, None
-    for reach in reaches:
-        lines, seen, score, spread, widths = _look(frame, wood, joints, rods, reach * rods.width_px)
-        moved, covariance = solve(lines, rods, rounds=3)
-        joints = moved[0]
-    known = widths[np.isfinite(widths)]
-    widening = float(np.median(known)) if len(known) else 0.0
-    scatter = 1.48 * float(np.median(np.abs(known - widening))) if len(known) > 3 else np.nan
-    return Fit(joints, covariance[0], lines, seen, score, spread, widening, scatter)
+    fit = _look(frame, wood, joints, before, rods, reaches[0] * rods.width_px)
+    for reach in reaches[1:]:
+        if np.abs(fit.joints_px - fit.lines.base[0]).max() < SETTLED_PX:
+            break
+        fit = _look(frame, wood, fit.joints_px, before, rods, reach * rods.width_px)
+    return fit
 
 
-def _look(frame: Frame, wood: Wood, joints: np.ndarray, rods: Rods, reach: float):
-    """What edges and tips say; share of edges seen; score; scatter; excess width of each stick."""
+def _look(frame: Frame, wood: Wood, joints: np.ndarray, before: np.ndarray | None, rods: Rods,
+          reach: float) -> Fit:
+    """The chain moved to what edges and tips say that lie up to `reach` px from where it should."""
     planes = frame.luma, frame.chroma_u, frame.chroma_v
-    offset, open_ = find_edges(*planes, wood.mix, joints, rods.widths(joints), reach)
+    smear = np.zeros(len(joints) - 1) if before is None else across(joints - before, joints)
+    offset, open_, rise = find_edges(*planes, wood.mix, joints, rods.widths(joints), smear, reach)
     tips = find_tips(*planes, wood.mix, joints, rods.width_px, rods.overhang_px)
     found = np.isfinite(offset)
     due = open_.sum((1, 2))
@@ -89,25 +92,76 @@ def _look(frame: Frame, wood: Wood, joints: np.ndarray, rods: Rods, reach: float
     back = 1 / (LOOSE * rods.width_px) ** 2
     lines = Lines(joints[None].copy(), aside[None], total[None], tip[None],
                   np.where(good, 1 / TIP_PX**2, 0.0)[None], np.array([back]))
-    return lines, seen, score, spread, widths
+    moved, covariance = solve(lines, rods, rounds=3)
+    known = widths[np.isfinite(widths)]
+    widening = float(np.median(known)) if len(known) else 0.0
+    scatter = 1.48 * float(np.median(np.abs(known - widening))) if len(known) > 3 else np.nan
+    return Fit(moved[0], covariance[0], lines, seen, score, widening, scatter, _medians(rise))
 
 
-def _robust(outward: np.ndarray, found: np.ndarray):
+@compiled
+def _medians(rise):
+    """Median of what is known of the edges of each stick, (S,); NaN where few edges are."""
+    result, known = np.full(len(rise), np.nan), np.empty(rise[0].size)
+    for k in range(len(rise)):
+        count = 0
+        for value in rise[k].flat:
+            if np.isfinite(value):
+                known[count] = value
+                count += 1
+        if count > FEW:
+            result[k] = middle_of(known, count)
+    return result
+
+
+@compiled
+def _line(values, keep):
+    """Ends of the line through samples of one edge, weighted by `keep`."""
+    n00, n01, n11, r0, r1 = 1e-3, 0.0, 1e-3, 0.0, 0.0
+    for m in range(len(values)):
+        if keep[m] > 0:
+            a, b = LINE[m, 0], LINE[m, 1]
+            n00 += keep[m] * a * a
+            n01 += keep[m] * a * b
+            n11 += keep[m] * b * b
+            r0 += keep[m] * a * values[m]
+            r1 += keep[m] * b * values[m]
+    det = n00 * n11 - n01 * n01
+    return (n11 * r0 - n01 * r1) / det, (n00 * r1 - n01 * r0) / det
+
+
+@compiled
+def _robust(outward, found):
     """Tukey's weights of all samples about a line per edge, their spread, and what is left over."""
-    keep = found.astype(float)
-    left, spread = np.zeros_like(outward), 1.0
-    for _ in range(4):
-        normal = np.einsum("ksm,ma,mb->ksab", keep, LINE, LINE) + 1e-3 * np.eye(2)
-        right = np.einsum("ksm,ma->ksa", keep * outward, LINE)
-        line = (np.linalg.inv(normal) @ right[..., None])[..., 0]
-        left = np.where(found, outward - line @ LINE.T, 0.0)
-        if not found.any():
+    sections, sides, samples = outward.shape
+    keep, left = found.astype(np.float64), np.zeros(outward.shape)
+    size = np.empty(outward.size)
+    spread = 1.0
+    for _ in range(REPEATS):
+        count = 0
+        for k in range(sections):
+            for side in range(sides):
+                first, last = _line(outward[k, side], keep[k, side])
+                for m in range(samples):
+                    if found[k, side, m]:
+                        left[k, side, m] = outward[k, side, m] - (
+                            first * LINE[m, 0] + last * LINE[m, 1])
+                        size[count] = abs(left[k, side, m])
+                        count += 1
+        if count == 0:
             break
-        spread = max(1.48 * float(np.median(np.abs(left[found]))), LEAST_EDGE_PX)
-        away = left / (TUKEY * spread)
-        keep = np.where(found & (np.abs(away) < 1), (1 - away**2) ** 2, 0.0)
-    enough = keep.sum(-1) > 4
-    return keep * enough[..., None], spread, left
+        spread = max(1.48 * middle_of(size, count), LEAST_EDGE_PX)
+        for k in range(sections):
+            for side in range(sides):
+                for m in range(samples):
+                    away = left[k, side, m] / (TUKEY * spread)
+                    near = found[k, side, m] and abs(away) < 1
+                    keep[k, side, m] = (1 - away * away) ** 2 if near else 0.0
+    for k in range(sections):
+        for side in range(sides):
+            if keep[k, side].sum() <= FEW:
+                keep[k, side] = 0.0
+    return keep, spread, left
 
 
 def _together(left: np.ndarray, keep: np.ndarray) -> float:

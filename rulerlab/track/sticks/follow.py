@@ -1,31 +1,33 @@
-"""Bare sticks through a clip: from where the chain was found, both ways, with what is rigid shared.
+"""Bare sticks through a clip, forwards and backwards, with what is rigid shared.
 
-Each frame is fitted on its own, started where the frames before it lead; what its edges and tips
-say is kept, and when the clip has ended all frames are solved again with one set of lengths.
+Each frame is fitted on its own, started where the frames before it lead, once in either direction
+of time; what its edges and tips say is kept, and when the clip has ended all frames are solved
+again with one set of lengths. Where the two ways disagree, the joints are no more than guessed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rulerlab.track.sticks.agree import passes_disagree
+from rulerlab.track.sticks.blur import doubt_of_blur, sharpness
 from rulerlab.track.sticks.chain import SIDEWAYS_PX, Lines, Rods, frames_of, rods_of
 from rulerlab.track.sticks.edges import Wood, learn_wood
-from rulerlab.track.sticks.fit import REACHES, Fit, fit_chain
+from rulerlab.track.sticks.fit import Fit, fit_chain
+from rulerlab.track.sticks.ghosts import are_ghosts
+from rulerlab.track.sticks.passes import WIDE, Pass, share_seen
 from rulerlab.track.sticks.shared import fit_shared, solve_all, with_known_ends
-from rulerlab.track.sticks.start import Start, copied
-from rulerlab.track.sticks.sweep import sweep
+from rulerlab.track.sticks.start import Start
 from rulerlab.video import Frame
 
-WELL = 0.85  # share of each stick's edges that are seen in a frame that needs no second try
-LESS = 0.93  # of the score of the frame before: a frame that shows less needs a second try
-LEAST = 0.45  # share of the edges that must be seen for a frame to count
-WIDE = (1.2, 0.8, 0.5, 0.3)  # widths: reaches of a second try
-STEADY = 0.8  # share of the last step that the next is expected to have
-HELD_BYTES = 800_000_000  # of frames before the first in which the chain was found
 HARDLY = 0.3  # share of a stick's edges that should be seen: with less, its joints are guessed
 SURE = 0.35  # widths: joints known less well than this are told from the chain alone
+SHADOW = 0.06  # widths by which the middle lies aside of a stick that its shadow looks like
+WITNESS = 0.9  # of the better pass's score: one that sees less has lost the chain
+TELLING = 200  # frames that tell what the clip shares; more repeat the same errors
 
 
 @dataclass(frozen=True)
@@ -35,134 +37,124 @@ class Chains:
     joints_px: np.ndarray  # (T, N, 2)
     covariance_px: np.ndarray  # (T, N, 2, 2)
     guessed: np.ndarray  # (T, N) bool: known from the rest of the chain only
+    apart: np.ndarray  # (T, N) bool: placed elsewhere by the other pass
+    checked: np.ndarray  # (T,) bool: both passes reached it
     seen: np.ndarray  # (T,) share of the edges that are seen
-    rods: Rods
+    sharp: np.ndarray  # (T, N) 1 / px over which edges beside a joint rise
+    ghosts: np.ndarray  # (G,) numbers of frames that are blends of two moments
 
 
 class StickFollower:
-    """Follows the chain from frame to frame; `chains` gives the result."""
+    """Follows the chain through a clip; `chains` gives the result."""
 
     def __init__(self, start: Start):
         self.start = start
         self.wood: Wood = learn_wood(start.frames, [f.joints_px for f in start.found],
                                      start.width_px)
-        self.rods = self._first_rods()
-        self._fits: list[Fit | None] = []
-        self._steps: list[np.ndarray] = []
-        self._last: np.ndarray | None = None
-        self._usual = 0  # score of the frame before
-        self._met = False  # whether a frame with a known chain has come
-        self._waiting: list[tuple[int, Frame]] = []
-
-    def _first_rods(self) -> Rods:
-        """Rods from the sample frames: the sticks' width first, then everything that is shared."""
-        start = self.start
-        size = start.frames[0].luma.shape[::-1]
-        best = start.found[start.best]
-        rods = rods_of(best.joints_px, best.kinds, start.width_px, size)
-        rods = replace(rods, covered=any(found.covered for found in start.found))
-        places = [found.joints_px for found in start.found]
-        for _ in range(3):
-            fits = [fit_chain(frame, self.wood, place, rods, reaches=WIDE)
-                    for frame, place in zip(start.frames, places, strict=True)]
-            scatter = np.median([f.scatter_px for f in fits if np.isfinite(f.scatter_px)] or 1.0)
-            rods = replace(rods, width_px=rods.width_px + np.median([f.widening_px for f in fits]),
-                           sideways_px=float(np.hypot(SIDEWAYS_PX, scatter)))
-            rods = fit_shared(_stack([fit.lines for fit in fits]), rods)
-            places = [fit.joints_px for fit in fits]
-        self.known = {f.index: place for f, place in zip(start.frames, places, strict=True)}
-        return rods
+        self.rods, known = _first_rods(start, self.wood)
+        self._frames = 0
+        self._passes = tuple(Pass(self.wood, self.rods, known) for _ in range(2))
 
     def observe(self, frame: Frame) -> None:
-        """Fit the chain in the next frame; frames before the first known one wait for it."""
-        if not self._met:
-            if frame.index not in self.known:
-                self._waiting.append((len(self._fits), copied(frame)))
-                self._waiting = self._waiting[-max(HELD_BYTES // (2 * frame.luma.size), 1) :]
-                self._fits.append(None)
-                return
-            self._met = True
-            first = self._advance(frame)
-            self._fits.append(first)
-            self._backward()
-            self._last = first.joints_px if first is not None else None
-            self._steps.clear()
-            return
-        self._fits.append(self._advance(frame))
+        """Fit the chain in the next frame of the clip."""
+        self._passes[0].observe(frame)
+        self._frames = frame.index + 1
 
-    def _backward(self) -> None:
-        """Fit the frames that were held back, the last first."""
-        while self._waiting:
-            number, frame = self._waiting.pop()
-            self._fits[number] = self._advance(frame)
-
-    def _advance(self, frame: Frame) -> Fit | None:
-        """The fit of a frame next to the one before, which it then replaces."""
-        fit = self._fit(frame)
-        if fit is None:
-            self._steps.clear()
-            return None
-        if self._last is not None:
-            self._steps = [fit.joints_px - self._last]
-        self._last, self._usual = fit.joints_px, fit.score
-        return fit
-
-    def _fit(self, frame: Frame) -> Fit | None:
-        """The best of several tries, each only if those before it did not see the chain well."""
-        tries = []
-        if self._last is not None:
-            ahead = self._last + STEADY * self._steps[-1] if self._steps else self._last
-            tries += [(ahead, REACHES), (self._last, WIDE)]
-        if frame.index in self.known:
-            tries.append((self.known[frame.index], WIDE))
-        elif self._last is None:
-            nearest = min(self.known, key=lambda index: abs(index - frame.index))
-            tries.append((self.known[nearest], WIDE))
-        best: Fit | None = None
-        for place, reaches in tries:
-            fit = fit_chain(frame, self.wood, place, self.rods, reaches=reaches)
-            if best is None or fit.score > best.score:
-                best = fit
-            if self._is_clear(best):
-                return best
-        origin = self._last if self._last is not None else tries[-1][0]
-        swept = sweep(frame, self.wood, origin, self.rods)
-        fit = fit_chain(frame, self.wood, swept, self.rods, reaches=WIDE)
-        if best is None or fit.score > best.score:
-            best = fit
-        return best if _share(best) > LEAST else None
-
-    def _is_clear(self, fit: Fit) -> bool:
-        """Whether every stick is seen where it should be, and no less than in the frame before."""
-        return bool(np.nanmin(fit.seen, initial=1.0) > WELL and fit.score >= LESS * self._usual)
+    def look_back(self, frames: Iterable[Frame]) -> None:
+        """Fit the chain once more in the frames of the clip, which come the last first."""
+        for frame in frames:
+            self._passes[1].observe(frame)
 
     def chains(self, sections_mm: tuple[float, ...] = ()) -> Chains:
         """The chain in all frames that were observed, with lengths fitted to all of them.
 
         `sections_mm` tell how long a section is whose end nobody sees.
         """
-        frames = len(self._fits)
-        good = np.array([t for t, fit in enumerate(self._fits) if fit is not None])
-        points = len(self.rods.share) + 1
-        joints = np.full((frames, points, 2), np.nan)
-        covariance = np.full((frames, points, 2, 2), np.nan)
-        guessed, seen = np.zeros((frames, points), bool), np.zeros(frames)
-        if not len(good):
-            return Chains(joints, covariance, guessed, seen, self.rods)
-        fits = [fit for fit in self._fits if fit is not None]
-        lines = _stack([fit.lines for fit in fits])
-        rods = fit_shared(lines.pick(slice(None, None, 1 + len(good) // 200)), self.rods)
+        count, points = self._frames, len(self.rods.share) + 1
+        good, first, second = self._ranked()
+        chains = Chains(
+            np.full((count, points, 2), np.nan), np.full((count, points, 2, 2), np.nan),
+            np.zeros((count, points), bool), np.zeros((count, points), bool),
+            np.zeros(count, bool), np.zeros(count), np.full((count, points), np.nan),
+            self._ghosts(good),
+        )
+        if not good:
+            return chains
+        rods, shared = self._shared(good, first, second, chains.ghosts)
         rods, doubt = with_known_ends(rods, sections_mm)
-        joints[good], full, alone = solve_all(lines, rods)
-        across = full.reshape(len(good), points, 2, points, 2)
-        covariance[good] = across[:, np.arange(points), :, np.arange(points)].swapaxes(0, 1)
-        covariance[good] += _end_doubts(joints[good], alone, doubt)
-        size = np.sqrt(np.linalg.eigvalsh(covariance[good]).max(-1))
-        hardly = np.stack([beside_unseen(fit) for fit in fits])
-        covariance[good] += np.where(hardly, rods.width_px, 0.0)[..., None, None] ** 2 * np.eye(2)
-        guessed[good] = (size > SURE * rods.width_px) | alone | hardly
-        seen[good] = [_share(fit) for fit in fits]
-        return Chains(joints, covariance, guessed, seen, rods)
+        joints, full, alone = solve_all(_stack(first), rods, shared)
+        again, full_again, _ = solve_all(_stack(second), rods, shared)
+        covariance = _each(full)
+        off = joints - again
+        chains.apart[good] = passes_disagree(off, covariance + _each(full_again), rods.width_px)
+        lost = [b.score < WITNESS * a.score for a, b in zip(first, second, strict=True)]
+        off[lost] = 0.0
+        hardly = np.stack([beside_unseen(fit) for fit in first])
+        covariance += off[..., :, None] * off[..., None, :] + _end_doubts(joints, alone, doubt)
+        covariance += (SHADOW * self.wood.shaded * rods.width_px) ** 2 * np.eye(2)
+        chains.joints_px[good] = joints
+        rise = np.stack([fit.rise_px for fit in first])
+        covariance += doubt_of_blur(chains.joints_px, good, rise)
+        size = np.sqrt(np.linalg.eigvalsh(covariance).max(-1))
+        chains.guessed[good] = (size > SURE * rods.width_px) | alone | hardly
+        covariance += np.where(hardly, rods.width_px, 0.0)[..., None, None] ** 2 * np.eye(2)
+        chains.covariance_px[good] = covariance
+        chains.checked[good] = [a is not b for a, b in zip(first, second, strict=True)]
+        chains.seen[good] = [share_seen(fit) for fit in first]
+        chains.sharp[good] = sharpness(rise)
+        return chains
+
+    def _ranked(self) -> tuple[list[int], list[Fit], list[Fit]]:
+        """Numbers of the frames in which the chain was seen, the fit that sees more of it in each,
+        and that of the other pass (the same again where only one pass reached the frame)."""
+        passes = [one.fits for one in self._passes]
+        good = sorted(passes[0].keys() | passes[1].keys())
+        ranked = [sorted((fits[t] for fits in passes if t in fits), key=lambda fit: -fit.score)
+                  for t in good]
+        return good, [fits[0] for fits in ranked], [fits[-1] for fits in ranked]
+
+    def _ghosts(self, good: list[int]) -> np.ndarray:
+        """Which of the frames in which the chain was seen are blends."""
+        if not good:
+            return np.zeros(0, int)
+        mixed = [np.min([one.mixed[t] for one in self._passes if t in one.mixed], axis=0)
+                 for t in good]
+        return np.array(good)[are_ghosts(np.array(mixed), self.rods.width_px)]
+
+    def _shared(self, good: list[int], first: list[Fit], second: list[Fit], ghosts: np.ndarray):
+        """What is rigid, from frames whose two fits do not contradict each other, and its
+        covariance."""
+        differ = np.abs([a.joints_px - b.joints_px for a, b in zip(first, second, strict=True)])
+        alike = (differ.max((1, 2)) < SURE * self.rods.width_px) & ~np.isin(good, ghosts)
+        telling = np.flatnonzero(alike) if alike.any() else np.arange(len(good))
+        return fit_shared(_stack([first[k] for k in telling[:: 1 + len(telling) // TELLING]]),
+                          self.rods)
+
+
+def _first_rods(start: Start, wood: Wood) -> tuple[Rods, dict[int, Fit]]:
+    """Rods from the frames in which the chain was found, the sticks' width first; fits there."""
+    size = start.frames[0].luma.shape[::-1]
+    best, fits = start.found[start.best], []
+    rods = rods_of(best.joints_px, best.kinds, start.width_px, size)
+    rods = replace(rods, covered=any(found.covered for found in start.found))
+    places = [found.joints_px for found in start.found]
+    for _ in range(3):
+        fits = [fit_chain(frame, wood, place, rods, reaches=WIDE)
+                for frame, place in zip(start.frames, places, strict=True)]
+        scatter = np.median([f.scatter_px for f in fits if np.isfinite(f.scatter_px)] or 1.0)
+        wider = float(np.median([f.widening_px for f in fits]))
+        rods = replace(rods, width_px=rods.width_px + wider,
+                       sideways_px=float(np.hypot(SIDEWAYS_PX, scatter)))
+        rods, _ = fit_shared(_stack(fits), rods)
+        places = [fit.joints_px for fit in fits]
+    return rods, {frame.index: fit for frame, fit in zip(start.frames, fits, strict=True)}
+
+
+def _each(full: np.ndarray) -> np.ndarray:
+    """Covariances (T, N, 2, 2) of single joints out of those of whole chains (T, 2N, 2N)."""
+    points = full.shape[-1] // 2
+    every = np.arange(points)
+    return full.reshape(-1, points, 2, points, 2)[:, every, :, every].swapaxes(0, 1)
 
 
 def _end_doubts(joints: np.ndarray, alone: np.ndarray, doubt: float) -> np.ndarray:
@@ -174,12 +166,6 @@ def _end_doubts(joints: np.ndarray, alone: np.ndarray, doubt: float) -> np.ndarr
         way = (doubt * length[:, section] * alone[:, joint])[:, None] * unit[:, section]
         more[:, joint] = way[:, :, None] * way[:, None]
     return more
-
-
-def _share(fit: Fit) -> float:
-    """Share of the edges that are seen, each stick counted alike."""
-    known = fit.seen[np.isfinite(fit.seen)]
-    return float(known.mean()) if len(known) else 0.0
 
 
 def beside_unseen(fit: Fit) -> np.ndarray:
@@ -194,6 +180,7 @@ def beside_unseen(fit: Fit) -> np.ndarray:
     return np.append(unseen, False) | np.append(False, unseen)
 
 
-def _stack(lines: list[Lines]) -> Lines:
-    return Lines(*(np.concatenate([getattr(one, name) for one in lines])
+def _stack(fits: list[Fit]) -> Lines:
+    """What the edges and tips of many pictures say."""
+    return Lines(*(np.concatenate([getattr(fit.lines, name) for fit in fits])
                    for name in Lines.__dataclass_fields__))

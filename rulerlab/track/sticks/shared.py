@@ -15,12 +15,14 @@ OVERHANG_SIGMA = 0.15  # widths
 LAYER_SIGMA = (0.003, 0.0006, 0.0006)  # spans: thickness over the camera's distance; its foot
 HIDDEN_SIGMA, GIVEN_SIGMA = 0.15, 0.01  # of a section whose end is hidden: guessed, or given
 TOP, TOP_SIGMA = 0.6, 0.3  # thicknesses from the middle of the upper stick to the joint's top
-LOOKS = 4.0  # a whole clip counts as so many pictures: what errs in one errs in the next
+LOOKS = 6.0  # a whole clip counts as so many pictures: what errs in one errs in the next
 ROUNDS = 6
 
 
-def fit_shared(lines: Lines, rods: Rods) -> Rods:
-    """The rods that agree best with many pictures: trend, lengths of half sections, overhang."""
+def fit_shared(lines: Lines, rods: Rods) -> tuple[Rods, np.ndarray]:
+    """The rods that agree best with many pictures (trend, lengths of half sections, overhang,
+    layer), and the covariance (G, G) of what they share.
+    """
     loose = [k for k, kind in enumerate(rods.kinds) if kind != "full"]
     sigma = [*TREND_SIGMA]
     sigma += [HALF_SIGMA if rods.kinds[k] == "half" else FREE_SIGMA for k in loose]
@@ -33,23 +35,22 @@ def fit_shared(lines: Lines, rods: Rods) -> Rods:
         [0.5 * rods.width_px], [0.0] * LAYER,
     ])
     over = TREND + len(loose)
-    joints = lines.base
+    joints, inverse = lines.base, np.zeros((len(stiff), len(stiff)))
     for _ in range(ROUNDS):
         joints, _ = solve(lines, rods, rounds=2, start=joints)
         normal, right, cross, common, common_right = equations(lines, rods, joints)
-        inverse = np.linalg.inv(normal)
+        through = np.swapaxes(cross, 1, 2) @ np.linalg.inv(normal)
         now = np.concatenate([rods.trend, rods.share[loose], [rods.overhang_px],
                               rods.layer])
-        through = np.swapaxes(cross, 1, 2) @ inverse
-        common = common - (through @ cross).sum(0) + np.diag(stiff)
+        inverse = np.linalg.inv(common - (through @ cross).sum(0) + np.diag(stiff))
         common_right = common_right - (through @ right[..., None]).sum(0)[:, 0]
-        step = np.linalg.solve(common, common_right + stiff * (expected - now))
+        step = inverse @ (common_right + stiff * (expected - now))
         share = rods.share.copy()
         share[loose] = np.clip(share[loose] + step[TREND:over], 0.1, 3.0)
         overhang = np.clip(rods.overhang_px + step[over], 0.1 * rods.width_px, 1.5 * rods.width_px)
         rods = replace(rods, trend=rods.trend + step[:TREND], share=share,
                        overhang_px=float(overhang), layer=rods.layer + step[over + 1 :])
-    return rods
+    return rods, max(len(lines.base) / LOOKS, 1.0) * inverse
 
 
 def with_known_ends(rods: Rods, sections_mm: tuple[float, ...]) -> tuple[Rods, float]:
@@ -62,14 +63,18 @@ def with_known_ends(rods: Rods, sections_mm: tuple[float, ...]) -> tuple[Rods, f
     return replace(rods, share=np.where(free, given / full, rods.share)), GIVEN_SIGMA
 
 
-def solve_all(lines: Lines, rods: Rods):
+def solve_all(lines: Lines, rods: Rods, shared: np.ndarray):
     """Joints (T, N, 2) and covariances (T, 2N, 2N) of every picture, and which joints (T, N) are
     ends that nothing was seen of: they lie where the length of their section puts them.
+
+    `shared` (G, G) is the covariance of what the pictures have in common.
     """
     joints, covariance = [], []
     for begin in range(0, len(lines.base), 256):
         part = lines.pick(slice(begin, begin + 256))
         place, spread = solve(part, rods)
+        moved = spread @ equations(part, rods, place)[2]
+        spread = spread + moved @ shared @ np.swapaxes(moved, 1, 2)
         joints.append(place + _rise(rods) * rods.aside(place))
         covariance.append(spread + _doubt_of_rise(TOP_SIGMA * rods.aside(place)))
     alone = np.zeros(lines.base.shape[:2], bool)

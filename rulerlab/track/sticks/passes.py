@@ -1,0 +1,88 @@
+"""One way through a clip: the chain from frame to frame, each started where the last one led.
+
+A pass begins where it can without knowing of the other: in a frame in which the chain was found,
+or in one where the chain of the nearest of those, turned into place, is seen as well as there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rulerlab.track.sticks.chain import Rods
+from rulerlab.track.sticks.edges import Wood
+from rulerlab.track.sticks.fit import REACHES, Fit, fit_chain
+from rulerlab.track.sticks.ghosts import mixed_px
+from rulerlab.track.sticks.sweep import sweep
+from rulerlab.video import Frame
+
+WELL = 0.85  # share of each stick's edges that are seen in a frame that needs no second try
+LESS = 0.93  # of the score of the frame before: a frame that shows less needs a second try
+LEAST = 0.45  # share of the edges that must be seen for a frame to count
+WIDE = (1.2, 0.8, 0.5, 0.3)  # widths: reaches of a second try
+STEADY = 0.8  # share of the last step that the next is expected to have
+
+
+class Pass:
+    """Follows a chain through frames that come one after the other, either way in time."""
+
+    def __init__(self, wood: Wood, rods: Rods, known: dict[int, Fit]):
+        self.fits: dict[int, Fit] = {}  # by the frame's number; not there: lost
+        self.mixed: dict[int, np.ndarray] = {}  # (S,) px across each stick that show a mixture
+        self._wood, self._rods = wood, rods
+        self._known = {index: fit.joints_px for index, fit in known.items()}
+        self._due = LESS * min(share_seen(fit) for fit in known.values())  # of the edges, seen
+        self._last: np.ndarray | None = None  # joints in the frame before
+        self._step: np.ndarray | None = None  # by which they moved there
+        self._usual = 0  # score of the frame before
+
+    def observe(self, frame: Frame) -> None:
+        """Fit the chain in the next frame."""
+        fit = self._begin(frame) if self._last is None else self._go_on(frame, self._last)
+        if fit is None:
+            self._step = None
+            return
+        self._step = None if self._last is None else fit.joints_px - self._last
+        self._last, self._usual = fit.joints_px, fit.score
+        self.fits[frame.index] = fit
+        self.mixed[frame.index] = mixed_px(frame, self._wood, fit.joints_px, self._rods)
+
+    def _begin(self, frame: Frame) -> Fit | None:
+        """The first fit of a pass."""
+        if frame.index in self._known:
+            fit = self._fit(frame, self._known[frame.index], WIDE)
+            return fit if share_seen(fit) > LEAST else None
+        nearest = min(self._known, key=lambda index: abs(index - frame.index))
+        fit = self._swept(frame, self._known[nearest])
+        begins = share_seen(fit) >= self._due and np.nanmin(fit.seen, initial=1.0) > LEAST
+        return fit if begins else None
+
+    def _go_on(self, frame: Frame, last: np.ndarray) -> Fit | None:
+        """The best of several tries, each only if those before it did not see the chain well."""
+        ahead = last if self._step is None else last + STEADY * self._step
+        tries = [(ahead, REACHES), (last, WIDE)]
+        if frame.index in self._known:
+            tries.append((self._known[frame.index], WIDE))
+        fits = []
+        for place, reaches in tries:
+            fits.append(self._fit(frame, place, reaches))
+            if self._is_clear(fits[-1]):
+                return fits[-1]
+        fits.append(self._swept(frame, last))
+        best = max(fits, key=lambda fit: fit.score)
+        return best if share_seen(best) > LEAST else None
+
+    def _fit(self, frame: Frame, place: np.ndarray, reaches: tuple[float, ...]) -> Fit:
+        return fit_chain(frame, self._wood, place, self._rods, before=self._last, reaches=reaches)
+
+    def _swept(self, frame: Frame, place: np.ndarray) -> Fit:
+        return self._fit(frame, sweep(frame, self._wood, place, self._rods), WIDE)
+
+    def _is_clear(self, fit: Fit) -> bool:
+        """Whether every stick is seen where it should be, and no less than in the frame before."""
+        return bool(np.nanmin(fit.seen, initial=1.0) > WELL and fit.score >= LESS * self._usual)
+
+
+def share_seen(fit: Fit) -> float:
+    """Share of the edges that are seen, each stick counted alike."""
+    known = fit.seen[np.isfinite(fit.seen)]
+    return float(known.mean()) if len(known) else 0.0
