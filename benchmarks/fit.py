@@ -15,6 +15,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,9 +41,24 @@ from rulerlab.records import FitResult, Motion
 from rulerlab.rig import Blocks, Rig
 
 PULL_MM = 120.0
-SIGNALS = (  # friction over weight, viscous N s/m, static over kinetic; noise over weight beside
-    ("none", (0.0, 0.0, 1.0)), ("viscous", (0.0, 0.5, 1.0)), ("coulomb", (0.25, 0.0, 1.0)),
-    ("coulomb+viscous", (0.25, 1.0, 1.0)), ("stribeck", (0.25, 0.1, 2.0)),
+class Case(NamedTuple):
+    """A law at a signal level: how often is it told from the others?"""
+
+    law: str
+    friction: float  # over the weight
+    viscous: float  # N s/m
+    static: float = 1.0  # over the kinetic friction
+    noise: float = 0.35  # over the weight
+    seconds: float = 6.0
+
+
+CASES = (
+    Case("none", 0.0, 0.0, seconds=12), Case("none", 0.0, 0.0),
+    Case("viscous", 0.0, 0.5), Case("viscous", 0.0, 0.12),
+    Case("coulomb", 0.25, 0.0), Case("coulomb", 0.06, 0.0),
+    Case("coulomb+viscous", 0.25, 1.0), Case("coulomb+viscous", 0.25, 0.5),
+    Case("coulomb+viscous", 0.06, 0.25),
+    Case("stribeck", 0.25, 0.1, 2.0, 0.02), Case("stribeck", 0.25, 0.1, 1.25, 0.02),
 )  # fmt: skip
 
 
@@ -156,25 +172,30 @@ def calibration(runs: int, seed: int) -> None:
 
 
 def law_choice(runs: int, seed: int) -> None:
-    """How often each law is chosen, at full signal and at a quarter of it."""
-    for share in (1.0, 0.25):
-        for name, (friction, viscous, static) in SIGNALS:
-            chosen: Counter[str] = Counter()
-            for run in range(runs):
-                rng = np.random.default_rng([seed, run])
-                setting = Setting()
-                motion = ends(setting, rng)
-                bench = bench_of(motion, setting.rig)
-                weight = setting.mass_kg * GRAVITY_MM_S2
-                noise = 0.02 * weight if static > 1 else 0.35 * weight
-                values = np.array([[share * friction * weight, share * viscous, noise,
-                                    np.log(0.012), 0.0]])  # fmt: skip
-                dry = np.full((1, bench.blocks), values[0, FRICTION])
-                laws = laws_of(bench, values, dry, static=1 + share * (static - 1))
-                motion = filmed(motion, laws, setting.rig, setting, rng)
-                chosen[result_of(gather(bench_of(motion, setting.rig), seed=run)).law] += 1
-            told = ", ".join(f"{law} {count}" for law, count in chosen.most_common())
-            print(f"| {name} | {share:g} | {told} |", flush=True)
+    """How often each law is chosen, at levels from plain to too faint to tell."""
+    print("| truth | friction/weight | viscous N s/m | static/kinetic | noise/weight | clip s "
+          "| chosen |\n|---|---|---|---|---|---|---|")  # fmt: skip
+    for case in CASES:
+        chosen = Counter(_chosen(case, run, seed) for run in range(runs))
+        told = ", ".join(f"{law} {count}" for law, count in chosen.most_common())
+        print(f"| {case.law} | {case.friction:g} | {case.viscous:g} | {case.static:g} "
+              f"| {case.noise:g} | {case.seconds:g} | {told} |", flush=True)  # fmt: skip
+
+
+def _chosen(case: Case, run: int, seed: int) -> str:
+    """The law that a fit chooses for one simulated clip."""
+    rng = np.random.default_rng([seed, run])
+    setting = Setting(seconds=case.seconds)
+    motion = ends(setting, rng)
+    bench = bench_of(motion, setting.rig)
+    weight = setting.mass_kg * GRAVITY_MM_S2
+    values = np.array([[case.friction * weight, case.viscous, case.noise * weight,
+                        np.log(0.012), 0.0]])  # fmt: skip
+    dry = np.full((1, bench.blocks), values[0, FRICTION])
+    laws = laws_of(bench, values, dry, static=case.static)
+    motion = filmed(motion, laws, setting.rig, setting, rng)
+    result = result_of(gather(bench_of(motion, setting.rig), seed=run))
+    return result.law if result.valid else "no law fits"
 
 
 def speed() -> None:

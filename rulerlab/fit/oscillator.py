@@ -63,6 +63,7 @@ def fit_oscillator(motion: Motion) -> tuple[FitResult, Swings]:
     best = min(criterion.values())
     criterion = {law: float(value - best) for law, value in criterion.items()}
     near = laws_that_fit(criterion)
+    near = [law for law in near if law == near[0] or not set(LAWS[near[0]]) < set(LAWS[law])]
     law = near[0] if len(near) == 1 else "cannot tell"
     values, covariance, chi2 = fits[near[0]]
     parameters = _period(middle, amplitude, phase)

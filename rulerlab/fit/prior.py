@@ -41,6 +41,23 @@ def noise_share(memory_s: np.ndarray, highest_hz: float) -> np.ndarray:
     return np.sqrt(2 / np.pi * np.arctan(2 * np.pi * highest_hz * memory_s))
 
 
+def rooted(values: np.ndarray) -> np.ndarray:
+    """Cube roots of friction, damping and noise (..., 5 or more); the rest as it is.
+
+    A chain of hardly any damping is as unlike one of a little as that is unlike one of much.
+    """
+    root = np.array(values, float)
+    root[..., :MEMORY] = np.cbrt(root[..., :MEMORY])
+    return root
+
+
+def unrooted(root: np.ndarray) -> np.ndarray:
+    """The inverse of `rooted`."""
+    values = np.array(root, float)
+    values[..., :MEMORY] **= 3
+    return values
+
+
 @dataclass(frozen=True)
 class Box:
     """A flat prior: friction (mN), viscous (N s/m), noise below half the frame rate (mN rms),
@@ -56,6 +73,10 @@ class Box:
         least = 2e-3 * (whole.high - whole.low)
         low = np.clip(first - margin, whole.low, whole.high - least)
         return Box(low, np.maximum(np.clip(last + margin, whole.low, whole.high), low + least))
+
+    def roots(self) -> Box:
+        """The same box along axes on which small values have as much room as large ones."""
+        return Box(rooted(self.low), rooted(self.high))
 
     def clipped(self, values: np.ndarray) -> np.ndarray:
         """Values (S, 5) moved to the nearest ones inside."""
@@ -82,15 +103,19 @@ def highest_hz(bench: Bench) -> float:
 
 
 def draw(
-    bench: Bench, box: Box, trials: int, rng: np.random.Generator, variety: Variety = PLAIN
+    bench: Bench, box: Box, trials: int, rng: np.random.Generator, variety: Variety = PLAIN, *,
+    by_roots: bool = False,
 ) -> tuple[np.ndarray, Laws]:
     """Parameters of trials (S, 7 + B) and what they mean for the chain.
 
     Columns: those of the box, the friction being the mean of the blocks, then asymmetry, static
-    over kinetic friction, and the friction of each block.
+    over kinetic friction, and the friction of each block. With `by_roots` they lie evenly along
+    the axes of `rooted`, else along their own.
     """
     groups = -(-trials // TOGETHER)
-    values = box.low + (box.high - box.low) * rng.random((trials, len(box.low)))
+    along = box.roots() if by_roots else box
+    values = along.low + (along.high - along.low) * rng.random((trials, len(along.low)))
+    values = unrooted(values) if by_roots else values
     memory = box.low[MEMORY] + (box.high - box.low)[MEMORY] * rng.random(groups)
     values[:, MEMORY] = np.repeat(memory, TOGETHER)[:trials]
     departure = variety.blocks * rng.uniform(-1, 1, (trials, bench.blocks))

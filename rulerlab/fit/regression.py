@@ -24,23 +24,23 @@ class Learned:
     estimate: np.ndarray  # (S, P) of each trial, from the other trials
     observed: np.ndarray  # (P,) of the filmed run
     posterior: np.ndarray  # (D, P) draws
-    explained: np.ndarray  # (P,) share of the variance of each parameter that the numbers tell
+    replicas: np.ndarray  # (M, P) of other runs, that had no part in the learning
 
 
-def _design(numbers: np.ndarray, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Standardised numbers with products of their leading components, of trials and filmed run."""
-    spread = numbers.std(axis=0)
-    good = np.isfinite(numbers).all(axis=0) & np.isfinite(observed) & (spread > 1e-9)
+def _design(numbers: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standardised numbers with products of their leading components, of trials and of others."""
+    spread, trials = numbers.std(axis=0), len(numbers)
+    good = np.isfinite(numbers).all(axis=0) & np.isfinite(others).all(axis=0) & (spread > 1e-9)
     middle = numbers[:, good].mean(axis=0)
-    every = np.vstack([numbers, observed])[:, good]
+    every = np.vstack([numbers, others])[:, good]
     every = np.clip((every - middle) / spread[good], -8, 8)
-    _, _, axes = np.linalg.svd(every[:-1], full_matrices=False)
+    _, _, axes = np.linalg.svd(every[:trials], full_matrices=False)
     leading = every @ axes[:CURVED].T
-    leading = leading / leading[:-1].std(axis=0)
+    leading = leading / leading[:trials].std(axis=0)
     pairs = np.triu_indices(leading.shape[1])
     curved = leading[:, pairs[0]] * leading[:, pairs[1]]
     every = np.hstack([every, curved])
-    return every[:-1], every[-1]
+    return every[:trials], every[trials:]
 
 
 def _ridge(design: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -62,21 +62,24 @@ def _ridge(design: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return weights, centre - middle @ weights
 
 
-def learn(numbers: np.ndarray, observed: np.ndarray, parameters: np.ndarray) -> Learned:
+def learn(
+    numbers: np.ndarray, observed: np.ndarray, parameters: np.ndarray,
+    replicas: np.ndarray | None = None,
+) -> Learned:
     """Posterior of the parameters given `observed` (K,), from trials (S, K) and (S, P).
 
     Every trial is judged by a regression that has not seen it, so the spread is not flattered.
+    The numbers of `replicas` (M, K) are judged like the observed ones.
     """
-    design, mine = _design(numbers, observed)
-    estimate, told = np.empty_like(parameters), np.zeros(parameters.shape[1])
+    others = observed[None] if replicas is None else np.vstack([observed, replicas])
+    design, other = _design(numbers, others)
+    estimate, told = np.empty_like(parameters), np.zeros((len(others), parameters.shape[1]))
     fold = np.arange(len(design)) % FOLDS
     for part in range(FOLDS):
         weights, start = _ridge(design[fold != part], parameters[fold != part])
         estimate[fold == part] = design[fold == part] @ weights + start
-        told += (mine @ weights + start) / FOLDS
-    rest = parameters - estimate
-    explained = 1 - rest.var(axis=0) / np.maximum(parameters.var(axis=0), 1e-300)
-    return Learned(estimate, told, _adjusted(parameters, estimate, told), explained)
+        told += (other @ weights + start) / FOLDS
+    return Learned(estimate, told[0], _adjusted(parameters, estimate, told[0]), told[1:])
 
 
 def _adjusted(parameters: np.ndarray, estimate: np.ndarray, told: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 
 from rulerlab.fit.bench import Bench, bench_of
 from rulerlab.fit.blocks import Evidence, Progress, gather
-from rulerlab.fit.evidence import choose_law, compare_laws, laws_that_fit
+from rulerlab.fit.evidence import laws_that_fit
 from rulerlab.fit.prior import (
     ERROR,
     FRICTION,
@@ -19,11 +19,11 @@ from rulerlab.fit.prior import (
     highest_hz,
     noise_share,
 )
+from rulerlab.fit.replicas import TRUST
 from rulerlab.records import FitResult, Motion, Parameter
 from rulerlab.rig import Rig
 
 THOROUGH = 8  # times as many trials for the full posterior
-TRUST = 0.002  # p of the residuals below which no law fits
 ENOUGH = 100  # draws that make a quantile
 FOLDED = 0.95  # of half the frame rate: shaking up to there may in truth be faster
 
@@ -43,10 +43,8 @@ def fit_blocks(
 
 def result_of(evidence: Evidence) -> FitResult:
     """The parameters with their intervals, the law, and whether it holds."""
-    draws, prior = evidence.learned.posterior, evidence.prior
-    criterion = compare_laws(draws, prior, evidence.extra[:, 1] - 1, STICKY - 1)
-    law = choose_law(criterion)
-    valid = evidence.tests["all"] > TRUST or law == "stribeck"
+    law, criterion = evidence.law, evidence.criterion
+    valid = evidence.tests["all"] > TRUST
     columns, band = _quantities(evidence)
     parameters = {name: _parameter(*column) for name, column in columns.items()}
     own = parameters.get("block_noise_force_N", parameters["noise_force_N"])

@@ -30,6 +30,7 @@ class Path:
     hinges: tuple[int, ...]
     sticks: tuple[int, ...]
     score: float
+    members: int  # bit k is set for stick k
     turn: float = 0.0  # which way the last joint turns
 
 
@@ -42,7 +43,7 @@ def best_paths(links: Links) -> list[Path]:
         at_hinge.setdefault(b, []).append((k, a))
     full, half = links.is_full.tolist(), links.is_half.tolist()
     beam = [
-        Path((one, other), (k,), costs.gain(k, ()))
+        Path((one, other), (k,), costs.gain(k, 0), 1 << k)
         for k, ends in enumerate(links.ends.tolist()) if full[k] or half[k]
         for one, other in (ends, ends[::-1])
     ]
@@ -78,20 +79,21 @@ class _Costs:
         self.free = np.where(links.is_full | links.is_half, 0.0, FREE_COST).tolist()
         self.hinge = [complex(*place) for place in links.hinge]
         self.samples = [max(int(count), 1) for count in links.evidence.sum(1)]
-        packed = np.packbits(links.known, axis=-1)
-        self.known = [[int.from_bytes(bits.tobytes(), "big") for bits in row] for row in packed]
-        self.crossing = _crossings(links).tolist()
+        self.known = [_numbers(row) for row in links.known]
+        self.sharing = _numbers(links.known.any(-1))
+        self.crossing = _numbers(_crossings(links))
         ratio = np.log(links.length[:, None] / links.length[None]) / LENGTH_SLACK
         both = links.is_full[:, None] & links.is_full[None]
         self.unequal = np.where(both, np.minimum(UNEQUAL[0] * ratio**2, UNEQUAL[1]), 0.0).tolist()
 
-    def gain(self, k: int, before: tuple[int, ...]) -> float:
-        """The evidence for stick k without what the sticks before it explain already."""
-        worth = self.worth[k]
-        if before and worth > 0:
+    def gain(self, k: int, before: int) -> float:
+        """The evidence for stick k without what the sticks `before` it (bits) explain already."""
+        worth, sharing = self.worth[k], self.sharing[k] & before
+        if sharing and worth > 0:
             known, row = 0, self.known[k]
-            for other in before:
-                known |= row[other]
+            while sharing:
+                known |= row[sharing.bit_length() - 1]
+                sharing ^= 1 << (sharing.bit_length() - 1)
             worth *= 1 - known.bit_count() / self.samples[k]
         return (worth - COST) * self.size[k]
 
@@ -101,10 +103,15 @@ class _Costs:
         turn = ((here - before).conjugate() * (self.hinge[there] - here)).imag
         cost = self.unequal[k][path.sticks[-1]] + SAME_TURN * (turn * path.turn > 0)
         cost += self.free[k]
-        row = self.crossing[k]
-        cost += CROSSING * sum(row[other] for other in path.sticks)
+        cost += CROSSING * (self.crossing[k] & path.members).bit_count()
         return Path((*path.hinges, there), (*path.sticks, k),
-                    path.score + self.gain(k, path.sticks) - cost, turn)
+                    path.score + self.gain(k, path.members) - cost, path.members | 1 << k, turn)
+
+
+def _numbers(rows: np.ndarray) -> list[int]:
+    """Each row of truth values (R, M) as one number whose bit m tells of column m."""
+    packed = np.packbits(rows, axis=-1, bitorder="little")
+    return [int.from_bytes(bits.tobytes(), "little") for bits in packed]
 
 
 def _crossings(links: Links) -> np.ndarray:

@@ -52,21 +52,22 @@ def _runs(sight: Sight, start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray,
     unit = way / length[:, None]
     normal = np.c_[-unit[:, 1], unit[:, 0]][:, None] * sight.width
     middle = (start + end) / 2
+    stick = np.pad((sight.evidence > 0).astype(np.uint8), 1)
     step = np.arange(-reach, reach + 1, 1.0)
     kept_start, kept_end = [], []
     for k in range(len(start)):
-        place = middle[k] + step[:, None] * unit[k]
-        sides = place[:, None] + np.array([-0.3, 0.0, 0.3])[:, None] * normal[k]
-        hits = (sight.at(sight.evidence, sides, -5.0) > 0).sum(1)
+        hits = np.zeros(len(step), np.uint8)
+        for side in (-0.3, 0.0, 0.3):
+            place = np.rint(middle[k] + side * normal[k] + step[:, None] * unit[k]).astype(int)
+            x, y = (np.clip(place[:, axis] + 1, 0, stick.shape[1 - axis] - 1) for axis in (0, 1))
+            hits += stick[y, x]
         own = np.abs(step) <= length[k] / 2
         if (hits[own] >= 2).mean() < 0.7:
             continue
         low, high = _run(hits >= 2, reach, int(GAP * sight.width))
         kept_start.append(middle[k] + step[low] * unit[k])
         kept_end.append(middle[k] + step[high] * unit[k])
-    if not kept_start:
-        return np.zeros((0, 2)), np.zeros((0, 2))
-    return np.array(kept_start), np.array(kept_end)
+    return np.array(kept_start).reshape(-1, 2), np.array(kept_end).reshape(-1, 2)
 
 
 def _run(good: np.ndarray, middle: int, gap: int) -> tuple[int, int]:
@@ -88,12 +89,15 @@ def _distinct(found: Candidates, width: float) -> Candidates:
     start, end, edges = found.start[order], found.end[order], found.edges[order]
     keep: list[int] = []
     for k in range(len(edges)):
-        for other in keep:
-            same = max(np.linalg.norm(start[k] - start[other]), np.linalg.norm(end[k] - end[other]))
-            turned = max(np.linalg.norm(start[k] - end[other]),
-                         np.linalg.norm(end[k] - start[other]))
-            if min(same, turned) < SAME * width:
-                break
-        else:
+        same = np.maximum(_apart(start[k], start[keep]), _apart(end[k], end[keep]))
+        turned = np.maximum(_apart(start[k], end[keep]), _apart(end[k], start[keep]))
+        if np.minimum(same, turned).min(initial=np.inf) >= SAME * width:
             keep.append(k)
-    return Candidates(start[keep[:MOST]], end[keep[:MOST]], edges[keep[:MOST]])
+            if len(keep) == MOST:
+                break
+    return Candidates(start[keep], end[keep], edges[keep])
+
+
+def _apart(place: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Distances of a place (2,) from others (M, 2)."""
+    return np.hypot(others[:, 0] - place[0], others[:, 1] - place[1])

@@ -22,7 +22,7 @@ from rulerlab.track.sticks.pairs import (
     working_picture,
 )
 from rulerlab.track.sticks.refine import refine
-from rulerlab.track.sticks.sight import Sight, look, support
+from rulerlab.track.sticks.sight import Sight, look, slopes, support
 from rulerlab.track.sticks.wood import stick_evidence
 
 SAME_WIDTH = 0.12  # bars whose widths differ by less than this share may be the same kind of stick
@@ -72,6 +72,15 @@ class _Guess:
         return Chain(self.links.hinge[list(path.hinges)], tuple(kinds.tolist()))
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What a picture shows before anything is known of its sticks."""
+
+    lab: np.ndarray  # (H, W, 3)
+    slope: tuple[np.ndarray, np.ndarray]
+    segments: list[np.ndarray]  # straight edges by channel
+
+
 class Doubtful(InputError):
     """A chain stands out, but the picture shows more that may belong to it."""
 
@@ -93,7 +102,7 @@ def find_chain(
     lab = smooth_lab(work)
     segments = edge_segments(lab)
     bars = find_bars(lab, segments)
-    guess = _search(lab, segments, bars)
+    guess = _search(_Seen(lab, slopes(lab), segments), bars)
     chain, score = _grown(guess, lab)
     why_not = doubt(guess.sight, bars, chain, guess.over)
     if points is not None and len(chain.place) != points:
@@ -120,13 +129,13 @@ def _hidden_ends(sight: Sight, place: np.ndarray) -> np.ndarray:
     return np.diag(more)
 
 
-def _search(lab: np.ndarray, segments: list[np.ndarray], bars: Bars) -> _Guess:
+def _search(seen: _Seen, bars: Bars) -> _Guess:
     best: _Guess | None = None
     for width in width_candidates(bars):
         alike = bars.pick(np.abs(np.log(bars.width / width)) < SAME_WIDTH)
         if len(alike.width) < 2:
             continue
-        guess = _assemble(lab, segments, alike)
+        guess = _assemble(seen, alike)
         if guess is not None and (best is None or guess.score > best.score):
             best = guess
     if best is None or best.score < LEAST_SCORE:
@@ -135,17 +144,17 @@ def _search(lab: np.ndarray, segments: list[np.ndarray], bars: Bars) -> _Guess:
         chain = best.chain(best.paths[0])
         loose = left_over(best.sight, bars, chain, best.over)
         loose = loose.pick(continues(best.sight, loose, chain, best.over))
-        again = _assemble(lab, segments, _sticks(best).joined(loose))
+        again = _assemble(seen, _sticks(best).joined(loose))
         if again is None or again.score <= best.score:
             break
         best = again
     return best
 
 
-def _assemble(lab: np.ndarray, segments: list[np.ndarray], bars: Bars) -> _Guess | None:
+def _assemble(seen: _Seen, bars: Bars) -> _Guess | None:
     """The best chain of sticks that look like the bars."""
-    sight = look(lab, stick_evidence(lab, bars), bars)
-    found = candidates(sight, segments, bars)
+    sight = look(seen.lab, stick_evidence(seen.lab, bars), bars, slope=seen.slope)
+    found = candidates(sight, seen.segments, bars)
     over = overhang(found, sight.width)
     best: _Guess | None = None
     for full in full_lengths(found, sight.width):

@@ -106,8 +106,8 @@ def _merge(ends: np.ndarray, weight: np.ndarray, near: float) -> tuple[np.ndarra
     number = np.full(len(ends), -1)
     middle: list[np.ndarray] = []
     for k in np.argsort(-weight):
-        apart = [np.linalg.norm(ends[k] - place) for place in middle]
-        if apart and min(apart) < near:
+        apart = np.linalg.norm(np.array(middle).reshape(-1, 2) - ends[k], axis=1)
+        if apart.min(initial=np.inf) < near:
             number[k] = int(np.argmin(apart))
         else:
             number[k] = len(middle)

@@ -53,11 +53,17 @@ class Sight:
         return np.sqrt(np.einsum("...k,...k->...", across, across)) / self.seam
 
 
-def look(lab: np.ndarray, evidence: np.ndarray, bars: Bars) -> Sight:
-    """The sight of a picture whose sticks look like `bars`."""
+def slopes(lab: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How the colours change along the rows and down the columns, two (H, W, 3), steps per px."""
     blurred = cv2.GaussianBlur(lab, (0, 0), 1.0)
-    slope_x = cv2.Sobel(blurred, cv2.CV_32F, 1, 0, scale=0.125)
-    slope_y = cv2.Sobel(blurred, cv2.CV_32F, 0, 1, scale=0.125)
+    return (cv2.Sobel(blurred, cv2.CV_32F, 1, 0, scale=0.125),
+            cv2.Sobel(blurred, cv2.CV_32F, 0, 1, scale=0.125))
+
+
+def look(lab: np.ndarray, evidence: np.ndarray, bars: Bars, *,
+         slope: tuple[np.ndarray, np.ndarray] | None = None) -> Sight:
+    """The sight of a picture whose sticks look like `bars`; `slope` are its `slopes` if known."""
+    slope_x, slope_y = slopes(lab) if slope is None else slope
     width = float(np.median(bars.width))
     rows = [strip_colours(bars, lab, side) for side in (-0.24, -0.12, 0.0, 0.12, 0.24)]
     across = np.linalg.norm(np.diff(np.stack(rows), axis=0), axis=-1) / (0.12 * width)

@@ -45,18 +45,21 @@ def stick_evidence(lab: np.ndarray, bars: Bars) -> np.ndarray:
     outside = ~bar_mask(bars, lab.shape, wide=CLEAR, longer=0.5)
     reach = max(round(NEAR * width), 1)
     near = cv2.dilate(inside.astype(np.uint8), np.ones((2 * reach + 1,) * 2, np.uint8)) > 0
+    beside = outside & near
     bins = _bins(lab)
     stick = _density(bins[inside])
-    elsewhere = 0.5 * _density(bins[outside & near]) + 0.5 * _density(bins[outside])
+    elsewhere = 0.5 * _density(bins[beside]) + 0.5 * _density(bins[outside])
     ratio = np.log((stick + FLOOR) / (elsewhere + FLOOR)).astype(np.float32)
-    evidence = ratio[tuple(np.moveaxis(bins, -1, 0))]
+    evidence = ratio.ravel()[bins]
     evidence = cv2.GaussianBlur(evidence, (0, 0), max(0.06 * width, 0.6))
-    stick, ground = np.median(evidence[inside]), np.median(evidence[outside & near])
-    return (2 * evidence - stick - ground) / max(float(stick - ground), 1e-3)
+    typical, other = float(np.median(evidence[inside])), float(np.median(evidence[beside]))
+    return (2 * evidence - typical - other) / max(typical - other, 1e-3)
 
 
 def _bins(lab: np.ndarray) -> np.ndarray:
-    return np.clip((lab - 128) / STEP + BINS / 2, 0, BINS - 1).astype(np.int32)
+    """The bin of every pixel's colour in a flattened histogram, (H, W)."""
+    place = np.clip((lab - 128) / STEP + BINS / 2, 0, BINS - 1).astype(np.int32)
+    return (place[..., 0] * BINS + place[..., 1]) * BINS + place[..., 2]
 
 
 def _density(bins: np.ndarray) -> np.ndarray:
@@ -65,8 +68,7 @@ def _density(bins: np.ndarray) -> np.ndarray:
     Mostly a narrow blur; a little of wider ones lets colours that were not sampled (a highlight, a
     stick in the shade) go with the nearest that were.
     """
-    count = np.zeros((BINS,) * 3, np.float32)
-    np.add.at(count, tuple(bins.T), 1.0)
+    count = np.bincount(bins, minlength=BINS**3).astype(np.float32).reshape((BINS,) * 3)
     count /= max(len(bins), 1)
     return np.sum([share * _blurred(count, sigma) for sigma, share in BLURS], axis=0)
 
