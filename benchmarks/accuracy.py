@@ -153,7 +153,7 @@ def run(scene: Scene, folder: Path) -> dict[str, float | int | str]:
 def track_and_score(video: Path, truth: Path, target: Path) -> dict[str, float | int | str]:
     done = subprocess.run(
         [sys.executable, "-m", "rulerlab", "track", str(video), "-o", str(target), "--force",
-         "--no-video", "--quiet"], capture_output=True, text=True, timeout=600,
+         "--no-video", "--quiet"], capture_output=True, text=True, timeout=3600,
     )  # fmt: skip
     if not (target / "tracks.csv").exists():
         said = done.stderr.strip().splitlines()[-1].replace(f"{video}: ", "")

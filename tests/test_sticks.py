@@ -18,12 +18,12 @@ from rulerlab.track import track
 from rulerlab.track.sticks.agree import disagreeing
 from rulerlab.track.sticks.blur import exposed_share
 from rulerlab.track.sticks.chain import Lines, folds, rods_of, solve
-from rulerlab.track.sticks.edges import learn_wood
+from rulerlab.track.sticks.edges import bare_share, learn_wood
 from rulerlab.track.sticks.find import Found
 from rulerlab.track.sticks.fit import fit_chain
-from rulerlab.track.sticks.follow import StickFollower, beside_unseen
+from rulerlab.track.sticks.follow import StickFollower, beside_unseen, much_less
 from rulerlab.track.sticks.shared import fit_shared
-from rulerlab.track.sticks.start import Start
+from rulerlab.track.sticks.start import Start, count_of
 from rulerlab.track.sticks.sweep import sweep
 from rulerlab.video import Recording
 
@@ -233,6 +233,20 @@ def test_two_ways_through_a_clip_that_agree_confirm_all_joints(clip, frames, sta
     assert np.abs(chains.joints_px - true)[:, :-1].max() < 2.0
 
 
+def pictures_of(*counts):
+    return {k: Found(np.zeros((n, 2)), np.eye(2 * n), 17.0, (), 5.0, ())
+            for k, n in enumerate(counts)}
+
+
+def test_pictures_in_doubt_that_agree_outweigh_one_that_shows_a_part_of_the_chain():
+    assert count_of(pictures_of(9), pictures_of(12, 12, 12, 12), None)[0] == 12
+    assert count_of(pictures_of(12, 12), pictures_of(9, 9, 9), None)[0] == 12
+    assert count_of(pictures_of(9), pictures_of(12, 12, 11), None)[0] == 9
+    assert count_of({}, pictures_of(12, 12), None) == (None, [])
+    with pytest.raises(InputError, match="points = 11"):
+        count_of(pictures_of(12), {}, 11)
+
+
 def test_joints_that_the_two_ways_see_in_two_places_are_not_trusted(clip, frames, start):
     odd = 11  # the second time, this frame shows what another one showed
     other = [replace(frames[-1], index=odd) if f.index == odd else f for f in frames]
@@ -287,6 +301,23 @@ def test_edges_of_fast_sticks_tell_how_long_the_shutter_is_open(share):
     rise = np.sqrt(4.0**2 + (share * moved) ** 2)
     rise[::5] = np.nan
     assert exposed_share(rise, moved) == pytest.approx(share, abs=0.02)
+
+
+def test_sticks_that_hide_each_other_over_bare_ground_are_not_there(clip, frames):
+    true = np.load(clip.truth)["point_px"][-1]
+    wood = learn_wood(frames[-1:], [true], 17.0)
+    astray = true.copy()  # two sections lie on one another where nothing is
+    astray[3] = true[2] + [0.0, 80.0] if true[2, 1] > true[3, 1] else true[2] - [0.0, 80.0]
+    astray[4] = true[2] + [1.0, 0.0]
+    planes = frames[-1].luma, frames[-1].chroma_u, frames[-1].chroma_v
+    assert bare_share(*planes, wood.mix, true)[:-1].max() < 0.1
+    assert bare_share(*planes, wood.mix, astray)[2:4].min() > 0.5
+
+
+def test_a_frame_that_shows_much_less_of_the_chain_than_its_neighbours_is_doubted():
+    score = np.full(60, 800) - 3 * np.arange(60)
+    score[25] = 280
+    assert np.flatnonzero(much_less(score)).tolist() == [25]
 
 
 def test_joints_of_a_stick_that_is_hardly_seen_are_guessed_with_those_that_hang_on_it(clip, frames):

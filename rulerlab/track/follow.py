@@ -118,8 +118,8 @@ def _check_passes(chains: Chains, lost: np.ndarray) -> list[str]:
     if apart.any():
         warnings.append(f"in {int(apart.sum())} of {len(lost)} frames (the first is number "
                         f"{apart.argmax()}) the ruler followed forwards and backwards lies in two "
-                        "places: joints there are predicted, not detected")
-    single = ~chains.checked & ~lost
+                        "places, or is lost on one way: joints there are predicted, not detected")
+    single = ~chains.checked & ~chains.apart.all(1) & ~lost
     if single.mean() > SINGLE:
         warnings.append(f"{int(single.sum())} of {len(lost)} frames were reached from one side "
                         "only: nothing confirms the joints there")

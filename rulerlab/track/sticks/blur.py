@@ -18,12 +18,16 @@ UNEVEN = 0.03  # of the way made during the exposure: error of its middle
 
 
 def sharpness(rise_px: np.ndarray) -> np.ndarray:
-    """1 / px over which the edges beside each joint rise, (T, N), from those of sticks (T, S)."""
+    """1 / px over which the edges beside each joint rise, (T, N), from those of sticks (T, S).
+
+    Where no edge is seen, what is usual.
+    """
     beside = np.concatenate([rise_px[:, :1], rise_px, rise_px[:, -1:]], axis=1)
     two = np.stack([beside[:, 1:], beside[:, :-1]])
     seen = np.isfinite(two)
     mean = np.where(seen, two, 0.0).sum(0) / np.maximum(seen.sum(0), 1)
-    return np.where(seen.any(0), 1 / np.maximum(mean, 1e-9), np.nan)
+    usual = np.median(two[seen]) if seen.any() else 1.0
+    return 1 / np.where(seen.any(0), np.maximum(mean, 1e-9), usual)
 
 
 def doubt_of_blur(joints_px: np.ndarray, good: list[int], rise_px: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from rulerlab.video import Frame
 SAMPLES = 40  # along each edge
 STEP = 0.5  # px between the places at which the picture is read across an edge
 NEAR = 3.0  # px of free ground that an edge needs beside it
+LEAST_WOOD, MOST_WOOD = 0.35, 2.0  # of the mix that is 1 on a stick: what may be one
 SOFT = 12.0  # px over which an edge at rest rises at most
 CUTS = (-0.12, 0.0, 0.12)  # widths from the axis at which a tip is looked for
 SHADE = 0.3  # by how much, of its brightness, the ground is darker in a shadow
@@ -222,7 +223,7 @@ def find_edges(luma, u, v, mix, joints, widths, smear, reach):
                 open_[k, side, m] = True
                 level = 0.5 * (wood_at(luma, u, v, mix, x - inner * ox, y - inner * oy)
                                + wood_at(luma, u, v, mix, ax, ay))
-                if not 0.35 < level < 2.0:
+                if not LEAST_WOOD < level < MOST_WOOD:
                     continue
                 shift = _fall(luma, u, v, mix, x, y, ox, oy, 0.5 * level, reach)
                 if not np.isfinite(shift):
@@ -237,6 +238,20 @@ def find_edges(luma, u, v, mix, joints, widths, smear, reach):
                 if beyond < 0.3 * level and within > 0.7 * level:
                     offset[k, side, m], rise[k, side, m] = shift, blur
     return offset, open_, rise
+
+
+@compiled
+def bare_share(luma, u, v, mix, joints):
+    """Share of the axis of each stick, (S,), on which no stick is seen, neither it nor another."""
+    share = np.zeros(len(joints) - 1)
+    for k in range(len(joints) - 1):
+        for m in range(SAMPLES):
+            part = 0.04 + 0.92 * m / (SAMPLES - 1)
+            x = joints[k, 0] + part * (joints[k + 1, 0] - joints[k, 0])
+            y = joints[k, 1] + part * (joints[k + 1, 1] - joints[k, 1])
+            if wood_at(luma, u, v, mix, x, y) < LEAST_WOOD:
+                share[k] += 1 / SAMPLES
+    return share
 
 
 @compiled
@@ -273,7 +288,7 @@ def find_tips(luma, u, v, mix, joints, width, overhang):
                 for s in range(8):
                     level += wood_at(luma, u, v, mix, x - (0.5 + 0.12 * s) * width * ox,
                                      y - (0.5 + 0.12 * s) * width * oy) / 8
-                if not 0.35 < level < 2.0:
+                if not LEAST_WOOD < level < MOST_WOOD:
                     continue
                 at = overhang + _fall(luma, u, v, mix, x + overhang * ox, y + overhang * oy,
                                       ox, oy, 0.5 * level, reach)

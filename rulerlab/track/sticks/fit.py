@@ -11,7 +11,7 @@ import numpy as np
 
 from rulerlab.track.pixels import compiled, middle_of
 from rulerlab.track.sticks.chain import Lines, Rods, across, solve
-from rulerlab.track.sticks.edges import CUTS, SAMPLES, Wood, find_edges, find_tips
+from rulerlab.track.sticks.edges import CUTS, SAMPLES, Wood, bare_share, find_edges, find_tips
 from rulerlab.video import Frame
 
 SHARE = 0.04 + 0.92 * np.arange(SAMPLES) / (SAMPLES - 1)  # of a section, place of its samples
@@ -23,6 +23,7 @@ LOOSE = 0.5  # widths by which a frame may surprise: draws what is not seen to w
 RUNS = 5.0  # samples of an edge that err together, at least, when a frame can't tell
 WASHED = 0.6   # widths over which the edges of a stick rise that moved by more than its width
 WIDER = 0.15  # of the way it moved: by so much each edge of such a stick may lie outwards
+BARE = 0.3  # share of a hidden stick's axis on which no stick is seen: then it is not there
 SETTLED_PX = 0.05  # joints that a round moves by less are where they belong
 REPEATS, FEW = 4, 4  # of the robust lines; samples that make none
 REACHES = (0.6, 0.4, 0.3, 0.3)  # widths within which edges are looked for, round by round
@@ -36,7 +37,7 @@ class Fit:
     covariance_px: np.ndarray  # (2N, 2N)
     lines: Lines  # of one picture: what the edges and tips say
     seen: np.ndarray  # (S,) share of the edges that should be seen and are; NaN: none should
-    score: int  # edge samples seen, less those that should be and are not
+    score: int  # edge samples seen, less those that should be and are not, and axes on the ground
     widening_px: float  # by how much sticks are wider than expected
     scatter_px: float  # of the widths of the sticks about that
     rise_px: np.ndarray  # (S,) over which the edges of each stick fall: blur; NaN: none is seen
@@ -70,8 +71,11 @@ def _look(frame: Frame, wood: Wood, joints: np.ndarray, before: np.ndarray | Non
     tips = find_tips(*planes, wood.mix, joints, rods.width_px, rods.overhang_px)
     found = np.isfinite(offset)
     due = open_.sum((1, 2))
-    seen = np.where(due >= 6, found.sum((1, 2)) / np.maximum(due, 1), np.nan)
-    score = int(2 * found.sum() - open_.sum())
+    bare = bare_share(*planes, wood.mix, joints)
+    bare[-1] *= not rods.covered
+    seen = np.where(due >= 6, found.sum((1, 2)) / np.maximum(due, 1),
+                    np.where(bare > BARE, 0.0, np.nan))
+    score = int(2 * found.sum() - open_.sum() - 2 * SAMPLES * bare.sum())
     outward = np.where(found, offset, 0.0) * np.array([1.0, -1.0])[:, None]
     keep, spread, left = _robust(outward, found)
     weight = keep / (max(spread, LEAST_EDGE_PX) ** 2 * _together(left, keep))

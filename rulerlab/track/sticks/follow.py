@@ -27,6 +27,8 @@ HARDLY = 0.3  # share of a stick's edges that should be seen: with less, its joi
 SURE = 0.35  # widths: joints known less well than this are told from the chain alone
 SHADOW = 0.06  # widths by which the middle lies aside of a stick that its shadow looks like
 WITNESS = 0.9  # of the better pass's score: one that sees less has lost the chain
+POOR, AROUND = 0.7, 15  # of the usual score, over frames before and after: the chain is guessed
+PLAIN = 3.0  # contrast of the sticks that tells a mixture from noise
 TELLING = 200  # frames that tell what the clip shares; more repeat the same errors
 
 
@@ -90,6 +92,7 @@ class StickFollower:
         lost = [b.score < WITNESS * a.score for a, b in zip(first, second, strict=True)]
         off[lost] = 0.0
         hardly = np.stack([beside_unseen(fit) for fit in first])
+        hardly |= much_less(np.array([fit.score for fit in first]))[:, None]
         covariance += off[..., :, None] * off[..., None, :] + _end_doubts(joints, alone, doubt)
         covariance += (SHADOW * self.wood.shaded * rods.width_px) ** 2 * np.eye(2)
         chains.joints_px[good] = joints
@@ -100,6 +103,7 @@ class StickFollower:
         covariance += np.where(hardly, rods.width_px, 0.0)[..., None, None] ** 2 * np.eye(2)
         chains.covariance_px[good] = covariance
         chains.checked[good] = [a is not b for a, b in zip(first, second, strict=True)]
+        chains.apart[good] |= self._lost_by_one(good)[:, None]
         chains.seen[good] = [share_seen(fit) for fit in first]
         chains.sharp[good] = sharpness(rise)
         return chains
@@ -113,9 +117,18 @@ class StickFollower:
                   for t in good]
         return good, [fits[0] for fits in ranked], [fits[-1] for fits in ranked]
 
+    def _lost_by_one(self, good: list[int]) -> np.ndarray:
+        """In which of the frames (G,) one pass shows the chain and the other has lost it."""
+        there = [np.isin(good, list(one.fits)) for one in self._passes]
+        ahead, back = (np.flatnonzero(seen) for seen in there)
+        begun = np.zeros(len(good), bool)
+        if len(ahead) and len(back):
+            begun[ahead[0] : back[-1] + 1] = True
+        return begun & (there[0] ^ there[1])
+
     def _ghosts(self, good: list[int]) -> np.ndarray:
         """Which of the frames in which the chain was seen are blends."""
-        if not good:
+        if not good or self.wood.contrast < PLAIN:
             return np.zeros(0, int)
         mixed = [np.min([one.mixed[t] for one in self._passes if t in one.mixed], axis=0)
                  for t in good]
@@ -166,6 +179,16 @@ def _end_doubts(joints: np.ndarray, alone: np.ndarray, doubt: float) -> np.ndarr
         way = (doubt * length[:, section] * alone[:, joint])[:, None] * unit[:, section]
         more[:, joint] = way[:, :, None] * way[:, None]
     return more
+
+
+def much_less(score: np.ndarray) -> np.ndarray:
+    """In which frames (T,) much less of the chain is seen than before and after: it lies elsewhere.
+
+    A chain that opens shows more and more of itself, so both sides in time have to show more.
+    """
+    sides = np.array([[np.percentile(score[max(t - AROUND, 0) : t + 1], 75),
+                       np.percentile(score[t : t + AROUND + 1], 75)] for t in range(len(score))])
+    return score < POOR * sides.min(1)
 
 
 def beside_unseen(fit: Fit) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,6 +46,21 @@ def find_start(recording: Recording, rig: Rig) -> Start:
     if not frames:
         raise InputError(f"{recording.path}: no frame of it can be decoded")
     _refuse_tags(frames[:2], rig)
+    found, doubted, why = _search(frames, rig)
+    count, notes = count_of(found, doubted, rig.points)
+    chosen = {k: one for k, one in found.items() if len(one.joints_px) == count} or {
+        k: one for k, one in doubted.items() if len(one.joints_px) == count}
+    _refuse_dots([frames[k] for k in chosen] or frames[:2], list(chosen.values()))
+    if not chosen:
+        raise InputError(f"{recording.path}: {why}")
+    notes = sorted({note for one in chosen.values() for note in one.notes}) + notes
+    open_ = [np.linalg.norm(one.joints_px[-2] - one.joints_px[0]) for one in chosen.values()]
+    return Start([frames[k] for k in chosen], list(chosen.values()), int(np.argmax(open_)), notes)
+
+
+def _search(frames: list[Frame], rig: Rig):
+    """The chains found in frames, by their place among them, those in doubt, and why others are
+    not found."""
     pull = DIRECTIONS[rig.pull] if rig.pull else None
     found: dict[int, Found] = {}
     doubted: dict[int, Found] = {}
@@ -58,43 +74,41 @@ def find_start(recording: Recording, rig: Rig) -> Start:
             doubted[order], why = error.found, error
         except InputError as error:
             why = error
-    agreed = _agreed(doubted) if not found else []
-    if agreed:
-        found = doubted
-    _refuse_dots([frames[k] for k in found] or frames[:2], list(found.values()))
-    if not found:
-        raise InputError(f"{recording.path}: {why}")
-    counts = {len(one.joints_px) for one in found.values()}
-    if rig.points in counts:
-        count = rig.points
-    elif rig.points is not None:
+    return found, doubted, why
+
+
+def count_of(
+    found: dict[int, Found], doubted: dict[int, Found], points: int | None
+) -> tuple[int | None, list[str]]:
+    """How many joints the chain has, from single pictures, and what there is to say about that.
+
+    Fingers and rims look like sticks, too, so that a picture may be in doubt; but a ruler opens,
+    and its sections stay as many: pictures in doubt that show as many are believed, and one that
+    shows fewer is not believed against them. None when too few pictures say anything. Raises
+    InputError when none shows the `points` of rig.toml.
+    """
+    votes = Counter({n: 2 * k for n, k in
+                     Counter(len(one.joints_px) for one in found.values()).items()})
+    doubts = Counter(len(one.joints_px) for one in doubted.values())
+    votes.update({n: k for n, k in doubts.items() if k >= AGREEING})
+    if not votes:
+        return None, []
+    if points is not None and points not in votes:
         raise InputError(
-            f"rig.toml says points = {rig.points}, but the picture shows sticks with "
-            f"{sorted(counts)} joints and ends; count them (both ends count), leave `points` out, "
+            f"rig.toml says points = {points}, but the picture shows sticks with "
+            f"{sorted(votes)} joints and ends; count them (both ends count), leave `points` out, "
             f"or {HELP}"
         )
-    else:
-        count = max(counts, key=lambda n: sum(one.score for one in found.values()
-                                              if len(one.joints_px) == n))
-    chosen = {k: one for k, one in found.items() if len(one.joints_px) == count}
-    notes = sorted({note for one in chosen.values() for note in one.notes}) + agreed
-    if len(counts) > 1:
-        notes.append(f"single pictures show {sorted(counts)} joints, {count} are taken: say "
+    count = points or max(votes, key=lambda n: (votes[n], n))
+    notes = []
+    if not any(len(one.joints_px) == count for one in found.values()):
+        notes.append(f"{doubts[count]} of {len(found) + len(doubted)} pictures show {count} "
+                     "joints, each with strips beside them that look like sections: check the "
+                     "count in annotated.mp4")
+    if len(votes) > 1:
+        notes.append(f"single pictures show {sorted(votes)} joints, {count} are taken: say "
                      "points in rig.toml if that is wrong")
-    open_ = [np.linalg.norm(one.joints_px[-2] - one.joints_px[0]) for one in chosen.values()]
-    return Start([frames[k] for k in chosen], list(chosen.values()), int(np.argmax(open_)), notes)
-
-
-def _agreed(doubted: dict[int, Found]) -> list[str]:
-    """Why chains that are doubted in each single picture are believed; empty when they are not.
-
-    Fingers and rims look like sticks, too, but a ruler opens, and its sections stay as many.
-    """
-    counts = {len(one.joints_px) for one in doubted.values()}
-    if len(doubted) < AGREEING or len(counts) != 1:
-        return []
-    return [f"all {len(doubted)} pictures tried show {counts.pop()} joints, each with strips "
-            "beside them that look like sections: check the count in annotated.mp4"]
+    return count, notes
 
 
 def given_start(recording: Recording, rig: Rig, joints_px: np.ndarray) -> Start:
