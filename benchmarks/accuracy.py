@@ -36,6 +36,8 @@ STICKS = {  # bare rulers, folded at first and open at last
     "pale wood": {}, "dark wood": {"wood": "dark"}, "yellow": {"wood": "yellow"},
     "grey": {"wood": "grey"}, "jerky": {"jerks": 4}, "handheld": {"handheld": 1.0},
     "dim and noisy": {"light": 0.45, "noise": 5.0},
+    "jerky, exposed for 16 ms": {"jerks": 4, "exposure_s": 0.016},
+    "jerky, every fourth frame a blend": {"jerks": 3, "ghosted": tuple(range(3, 60, 4))},
 }  # fmt: skip
 STRESS = {
     "two colours, board shaken": {

@@ -16,6 +16,7 @@ from rulerlab.synthetic import Scene, film, pictures, truth
 from rulerlab.synthetic.render import Studio
 from rulerlab.track import track
 from rulerlab.track.sticks.agree import disagreeing
+from rulerlab.track.sticks.blur import exposed_share
 from rulerlab.track.sticks.chain import Lines, folds, rods_of, solve
 from rulerlab.track.sticks.edges import learn_wood
 from rulerlab.track.sticks.find import Found
@@ -247,6 +248,45 @@ def test_joints_that_the_two_ways_see_in_two_places_are_not_trusted(clip, frames
 
 def test_frames_that_one_way_alone_reaches_are_not_confirmed(frames, start):
     assert not followed(start, frames, []).checked.any()
+
+
+BLENDED = 12  # a frame of the jerk, with motion before and after
+
+
+@pytest.fixture(scope="module")
+def jerk(tmp_path_factory):
+    scene = replace(SCENE, jerks=1, seed=6, fps=30.0, seconds=0.6, pull_mm=80, exposure_s=0.016,
+                    ghosted=(BLENDED,))
+    made = film(scene, tmp_path_factory.mktemp("jerk") / "jerk.mp4")
+    tracked = track(Recording(made.video), rig_from_dict({}), joints_px=by_hand(made))
+    return tracked, np.load(made.truth)["point_px"]
+
+
+def test_a_blend_of_two_moments_is_left_out_and_others_are_not(jerk):
+    tracked, _ = jerk
+    assert tracked.health["ghosts"] == [BLENDED]
+    assert (tracked.tracks.status[BLENDED] != "detected").all()
+    others = np.delete(tracked.tracks.status, BLENDED, axis=0)
+    assert (others[:, :-1] == "detected").mean() > 0.95
+
+
+def test_joints_blurred_by_a_jerk_are_found_with_errors_that_say_so(jerk):
+    tracked, true = jerk
+    moved = np.linalg.norm(np.gradient(true, axis=0), axis=-1)
+    fast = (moved > 15) & (tracked.tracks.status == "detected")
+    assert fast.sum() >= 8
+    error = (tracked.tracks.position_px - true)[fast]
+    z = error / np.sqrt(np.diagonal(tracked.tracks.covariance_px[fast], axis1=-2, axis2=-1))
+    assert np.sqrt((error**2).mean()) < 2.0
+    assert 0.3 < np.sqrt((z**2).mean()) < 2.0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_edges_of_fast_sticks_tell_how_long_the_shutter_is_open(share):
+    moved = np.random.default_rng(5).uniform(0, 30, (40, 6))
+    rise = np.sqrt(4.0**2 + (share * moved) ** 2)
+    rise[::5] = np.nan
+    assert exposed_share(rise, moved) == pytest.approx(share, abs=0.02)
 
 
 def test_joints_of_a_stick_that_is_hardly_seen_are_guessed_with_those_that_hang_on_it(clip, frames):

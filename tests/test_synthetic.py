@@ -191,3 +191,17 @@ def test_the_sample_recordings_are_those_that_their_list_names():
     for name in ("ruler_dots", "blocks_tags"):
         rig = tomllib.loads((DATA / f"{name}.rig.toml").read_text())
         assert np.load(DATA / f"{name}.truth.npz")["point_px"].shape[1] == rig["points"]
+
+
+def test_demo_films_bare_sticks_of_the_wood_asked_for(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["demo", "-o", str(tmp_path), "--marks", "none", "--wood", "yellow",
+              "--seconds", "0.2", "--json"])
+    assert not stop.value.code
+    (clip,) = json.loads(capsys.readouterr().out)["clips"]
+    assert 'kind = "none"' in Path(clip["rig"]).read_text()
+    frame = next(Recording(Path(clip["video"])).frames())
+    joints = np.load(clip["truth"])["point_px"][0]
+    middle = np.rint((joints[1:-2] + joints[2:-1]) / 4).astype(int)
+    on_sticks = np.median(frame.chroma_u[middle[:, 1], middle[:, 0]])
+    assert on_sticks < np.median(frame.chroma_u) - 30  # yellow: little blue

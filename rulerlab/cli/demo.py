@@ -17,6 +17,8 @@ from rulerlab.errors import UsageError
 @click.option("--rig", type=click.Choice(["ruler", "blocks"]), default="ruler", show_default=True)
 @click.option("--marks", type=click.Choice(["dots", "tags", "none"]), default="dots",
               show_default=True, help="What the rig carries; none: bare sticks.")
+@click.option("--wood", type=click.Choice(["pale", "dark", "yellow", "grey"]), default="pale",
+              show_default=True, help="What the sticks of the ruler look like.")
 @click.option("--opening", type=click.Choice(["pulled_end", "even"]), default="pulled_end",
               show_default=True, help="Slow pull (load near the hand), or evenly shared.")
 @click.option("--shaking", "shaking_mm", type=click.FloatRange(0, 20), default=0.0,

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from rulerlab.camera import Camera
-from rulerlab.errors import InputError
+from rulerlab.errors import InputError, QualityError
 from rulerlab.records import DETECTED, LOST, PREDICTED, Tracks
 from rulerlab.rig import Rig
 from rulerlab.track.follow import Followed, follow
 from rulerlab.track.gaps import fill_gaps
 from rulerlab.track.health import time_gaps
 from rulerlab.track.lens import camera_of, lens_warnings
-from rulerlab.track.measure import Measured, Progress, measure, references
+from rulerlab.track.measure import Measured, Progress, measure, measure_bare, references
 from rulerlab.track.register import BLOCK, View, register
 from rulerlab.track.scale import view_from_sections
 from rulerlab.track.shared import with_lens_errors, with_scale_error
@@ -61,7 +61,13 @@ def track(
     if len(measured.time_s) < 2:
         raise InputError(f"{recording.path} has one frame: a motion needs at least two")
     view, warnings = _view(measured, rig, camera)
-    followed = follow(measured, rig, view)
+    try:
+        followed = follow(measured, rig, view)
+    except QualityError as nothing:
+        if measured.marks != "dots":
+            raise
+        measured = measure_bare(recording, rig, nothing, progress)  # the dots were noise, or print
+        followed = follow(measured, rig, view)
     measured.spots.clear()  # they have become points
     measured.corners.clear()
     if view is None:

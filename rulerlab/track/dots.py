@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from rulerlab.errors import InputError
 from rulerlab.track.colours import MarkColour
 from rulerlab.track.pixels import colour_edges, find_runs, fit_outlines, join_runs, luma_edges
 from rulerlab.video import Frame
@@ -65,6 +66,8 @@ def learn_look(frames: Sequence[Frame], colours: Sequence[MarkColour]) -> Look:
     H.264 has two habits (chroma on even luma columns, or between two columns) and rarely says
     which. The one that puts colour outlines where the luma outlines are is right; shadows move
     both a little, so the second habit, a software encoder's, has to be clearly wrong to be left.
+
+    Raises InputError when what has such a colour is no dot.
     """
     even, between = (
         Look(colours, _contrast(frames, colours, siting), siting)
@@ -163,6 +166,8 @@ def _contrast(
                 values, distance = _patch(frame, np.array([x, y]), radius, siting)
                 inside.append(values[distance < 0.6])
                 outside.append(values[(distance > 1.25) & (distance < 1.7)])
+        if not inside:
+            raise InputError(f"spots of hue {colour.hue:.0f} deg are too faint for dots: noise")
         dot, ring = np.concatenate(inside), np.concatenate(outside)
         scatter = 0.5 * (np.cov(dot.T) + np.cov(ring.T)) + np.diag(noise)
         weight = np.linalg.solve(scatter, dot.mean(0) - ring.mean(0))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rulerlab.errors import InputError
+from rulerlab.errors import InputError, RulerlabError
 from rulerlab.rig import Rig
 from rulerlab.track.colours import find_colours
 from rulerlab.track.dots import Look, Spots, find_spots, learn_look
@@ -66,8 +66,7 @@ def measure(
     except InputError as nothing:
         if _is_grey(first[0]):  # too little to tell sticks from what lies about
             raise
-        start = _bare_sticks(recording, rig, nothing)
-        return _measure_all(recording, recording.frames(), rig, start, progress)
+        return measure_bare(recording, rig, nothing, progress)
     frames = recording.frames() if first is None else frames
     return _measure_all(recording, _again(first or [], frames), rig, look, progress)
 
@@ -77,15 +76,18 @@ def _is_grey(frame: Frame) -> bool:
     return max(int(np.ptp(plane)) for plane in (frame.chroma_u, frame.chroma_v)) < 4
 
 
-def _bare_sticks(recording: Recording, rig: Rig, nothing: InputError) -> Start:
-    """The chain of a ruler without marks, where rig.toml allows for one; else the error stands."""
+def measure_bare(
+    recording: Recording, rig: Rig, nothing: RulerlabError, progress: Progress | None = None
+) -> Measured:
+    """Follow a ruler without marks, where rig.toml allows for one; else the error stands."""
     if rig.marks.kind is not None or rig.kind == "blocks" or rig.marks.colours:
         raise nothing
     try:
-        return find_start(recording, rig)
+        start = find_start(recording, rig)
     except InputError as error:
         why = str(error).removeprefix(f"{recording.path}: ")
-        raise InputError(f"{nothing}; nor is a bare ruler found: {why}") from None
+        raise type(nothing)(f"{nothing}; nor is a bare ruler found: {why}") from None
+    return _measure_all(recording, recording.frames(), rig, start, progress)
 
 
 def _has_marks(rig: Rig) -> bool:

@@ -21,6 +21,8 @@ LEAST_EDGE_PX = 0.15  # error of one sample of an edge, at least
 TIP_PX = 1.5  # error of a tip: round, worn, shaded
 LOOSE = 0.5  # widths by which a frame may surprise: draws what is not seen to where it was expected
 RUNS = 5.0  # samples of an edge that err together, at least, when a frame can't tell
+WASHED = 0.6   # widths over which the edges of a stick rise that moved by more than its width
+WIDER = 0.15  # of the way it moved: by so much each edge of such a stick may lie outwards
 SETTLED_PX = 0.05  # joints that a round moves by less are where they belong
 REPEATS, FEW = 4, 4  # of the robust lines; samples that make none
 REACHES = (0.6, 0.4, 0.3, 0.3)  # widths within which edges are looked for, round by round
@@ -63,7 +65,8 @@ def _look(frame: Frame, wood: Wood, joints: np.ndarray, before: np.ndarray | Non
     """The chain moved to what edges and tips say that lie up to `reach` px from where it should."""
     planes = frame.luma, frame.chroma_u, frame.chroma_v
     smear = np.zeros(len(joints) - 1) if before is None else across(joints - before, joints)
-    offset, open_, rise = find_edges(*planes, wood.mix, joints, rods.widths(joints), smear, reach)
+    expected = rods.widths(joints)
+    offset, open_, rise = find_edges(*planes, wood.mix, joints, expected, smear, reach)
     tips = find_tips(*planes, wood.mix, joints, rods.width_px, rods.overhang_px)
     found = np.isfinite(offset)
     due = open_.sum((1, 2))
@@ -77,6 +80,9 @@ def _look(frame: Frame, wood: Wood, joints: np.ndarray, before: np.ndarray | Non
     pull = np.einsum("ksm,ma->ksa", weight * outward, LINE)
     sides = information + 1e-6 * np.eye(2)
     spread_sides = np.linalg.inv(sides) + rods.sideways_px**2 * np.eye(2)
+    blur = _medians(rise)
+    washed = np.where(np.nan_to_num(blur) > WASHED * expected, WIDER * smear, 0.0)
+    spread_sides += washed[:, None, None, None] ** 2
     softened = np.linalg.inv(spread_sides)  # a whole edge may lie aside
     place = (np.linalg.inv(sides) @ pull[..., None])[..., 0]
     total = softened.sum(1)
@@ -96,7 +102,7 @@ def _look(frame: Frame, wood: Wood, joints: np.ndarray, before: np.ndarray | Non
     known = widths[np.isfinite(widths)]
     widening = float(np.median(known)) if len(known) else 0.0
     scatter = 1.48 * float(np.median(np.abs(known - widening))) if len(known) > 3 else np.nan
-    return Fit(moved[0], covariance[0], lines, seen, score, widening, scatter, _medians(rise))
+    return Fit(moved[0], covariance[0], lines, seen, score, widening, scatter, blur)
 
 
 @compiled

@@ -15,8 +15,8 @@ from rulerlab.track.sticks.given import chain_at
 from rulerlab.track.tags import find_tags
 from rulerlab.video import Frame, Recording
 
-PLACES = (0.0, 0.5, 0.96)  # of the clip, where the chain is looked for; then between them
-MORE = (0.25, 0.75)
+PLACES = (0.0, 0.96, 0.5, 0.25, 0.75)  # of the clip, where the chain is looked for, in this order
+ENOUGH = 2  # pictures that show a chain of one number of joints
 LEAST_DOTS = 4
 AGREEING = 3  # pictures that must show the same chain when each is in doubt
 
@@ -50,7 +50,7 @@ def find_start(recording: Recording, rig: Rig) -> Start:
     doubted: dict[int, Found] = {}
     why = None
     for order, frame in enumerate(frames):
-        if order >= len(PLACES) and len(found) >= 2:
+        if len(found) >= ENOUGH and len({len(one.joints_px) for one in found.values()}) == 1:
             break
         try:
             found[order] = find_chain(frame.bgr(), points=rig.points, pull=pull)
@@ -61,7 +61,7 @@ def find_start(recording: Recording, rig: Rig) -> Start:
     agreed = _agreed(doubted) if not found else []
     if agreed:
         found = doubted
-    _refuse_dots(frames[:2], list(found.items()))
+    _refuse_dots([frames[k] for k in found] or frames[:2], list(found.values()))
     if not found:
         raise InputError(f"{recording.path}: {why}")
     counts = {len(one.joints_px) for one in found.values()}
@@ -118,7 +118,7 @@ def given_start(recording: Recording, rig: Rig, joints_px: np.ndarray) -> Start:
 def _samples(recording: Recording) -> list[Frame]:
     """Frames from all over the clip, in the order in which they are tried."""
     total = recording.frames_declared or 0
-    wanted = [int(share * max(total - 1, 0)) for share in (*PLACES, *MORE)]
+    wanted = [int(share * max(total - 1, 0)) for share in PLACES]
     kept = {frame.index: copied(frame) for frame in recording.frames() if frame.index in wanted}
     return [kept[index] for index in dict.fromkeys(wanted) if index in kept]
 
@@ -138,19 +138,23 @@ def _refuse_tags(frames: list[Frame], rig: Rig) -> None:
                          "set it to 'tags', or leave it out")
 
 
-def _refuse_dots(frames: list[Frame], found: list[tuple[int, Found]]) -> None:
+def _refuse_dots(frames: list[Frame], found: list[Found]) -> None:
     """InputError when the rig carries dots, which are tracked far better.
 
-    They count when they lie on the joints of a chain, or when no chain was found at all.
+    They count when they lie on the joints of the chains `found` in the frames, or when there are
+    none.
     """
     colours = find_colours(frames)
     if sum(colour.spots for colour in colours) < LEAST_DOTS:
         return
-    look = learn_look(frames, colours)
+    try:
+        look = learn_look(frames, colours)
+    except InputError:
+        return
     on_joints = [
-        (np.linalg.norm(chain.joints_px[:, None] - find_spots(frames[k], look).position_px[None],
+        (np.linalg.norm(chain.joints_px[:, None] - find_spots(frame, look).position_px[None],
                         axis=-1).min(1, initial=np.inf) < 0.7 * chain.width_px).mean()
-        for k, chain in found if k < len(frames)
+        for frame, chain in zip(frames, found, strict=False)  # without a chain, none
     ]
     if not found or max(on_joints, default=0.0) > 0.5:
         raise InputError("coloured dots are seen, but marks.kind = 'none' is for bare sticks: "
