@@ -33,8 +33,9 @@ REPEATS = 0.5  # correlation of successive surprises from which the law is not t
 FLOOR = 1e-4  # of the pull: accuracy of the integration, and of a motion without errors
 REST = 0.2  # of the pull's duration: how much of the rest before it is looked at
 FRAMES, ALL_FRAMES = 100, 600  # frames compared in the quick answer, and in the posterior
-DRAWS, ALL_DRAWS = 300, 5000  # independent draws' worth
+DRAWS, ALL_DRAWS = 400, 5000  # independent draws' worth
 PLACES, ALL_PLACES = 10_000, 200_000  # places looked at, at most
+ENOUGH, ALL_ENOUGH = 80, 600  # that must count before the search goes on
 KEPT = 2000  # draws that stay with the result
 
 
@@ -215,7 +216,7 @@ def posterior_of(
     return sampling.sample(
         density, len(AXES), np.random.default_rng(seed),
         wanted=ALL_DRAWS if posterior else DRAWS, most=ALL_PLACES if posterior else PLACES,
-        progress=progress,
+        enough=ALL_ENOUGH if posterior else ENOUGH, progress=progress,
     )  # fmt: skip
 
 
@@ -302,8 +303,9 @@ def _left_open(found: dict[str, Parameter], draws: Draws) -> list[str]:
     if ridge:
         told.append(f"known only together with others: {', '.join(ridge)}")
     if not draws.enough:
-        told.append(f"the search found no more than {draws.effective:.0f} independent draws: "
-                    "intervals are rough; ask for --posterior")  # fmt: skip
+        told.append(f"the ends of the intervals are rough: the {draws.evaluations} chains tried "
+                    f"are worth {draws.effective:.0f} draws, a few of them weigh much (tail "
+                    f"{draws.tail:.2f})")  # fmt: skip
     return told
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FREEDOM = 5.0  # degrees of freedom of every part
+FREEDOM = 4.0  # degrees of freedom of every part
 WIDER = 1.3  # than the draws it was fitted to, in variance
 ROUNDS = 10  # of expectation and maximisation
 MOST = 1200  # draws of largest weight that are looked at

@@ -24,12 +24,12 @@ CERTAIN = 0.025  # posterior that may lie there without the end counting as allo
 RIDGE = 0.95  # correlation from which two parameters are known only together
 WIDE = 0.03  # standard deviation on its axis from which such a parameter is not known by itself
 FIRST = 512  # places all over the prior
-STEP = 96  # new places at once
+STEP = 1.2  # new places at once, per place that must count
 LEAST = 1e-13  # power of the likelihood at the start
 NOTHING = 50.0  # log weight below the largest at which a place is forgotten
-ENOUGH = 80  # effective places from which the next proposal is learned
-PER_PART, PARTS = 25, 12  # effective places to each part of a proposal, and how many at most
+PER_PART, PARTS = 80, 12  # effective places to each part (small ones miss the ends of ridges)
 DRAWS = 4000  # draws of equal weight that stand for all places
+HEAVY = 0.02  # share of one place above which the search goes on
 FEW = 100.0  # effective draws below which quantiles are not told
 IMPOSSIBLE = -1e12  # log likelihood of a place where there is none
 
@@ -87,14 +87,16 @@ class _Search:
     al. 2012): a place that an early, wide proposal found by luck does not outweigh the others.
     """
 
-    def __init__(self, heights: Callable[[np.ndarray], np.ndarray], place: np.ndarray):
+    def __init__(
+        self, heights: Callable[[np.ndarray], np.ndarray], place: np.ndarray, enough: int
+    ):
         self.heights = heights
         self.normal = ndtri(place)
         self.height = heights(place)
         self.mixed = math.log(len(place)) + _prior(self.normal)
         self.first, self.looked = len(place), len(place)
         self.proposals: list[tuple[int, Mixture]] = []
-        self.power = LEAST
+        self.power, self.enough = LEAST, enough
 
     def weights(self, power: float) -> np.ndarray:
         """Logarithms of the weights for the likelihood to this power; their mean over all places
@@ -105,6 +107,10 @@ class _Search:
         """Independent draws that the places are worth."""
         return _count(np.exp(self.weights(1.0) - self.weights(1.0).max()))
 
+    def heaviest(self) -> float:
+        """Share of the place that weighs most."""
+        return 1 / float(np.exp(self.weights(1.0) - self.weights(1.0).max()).sum())
+
     def clipped(self, power: float) -> np.ndarray:
         """Shares of the places at this power, from which the next proposal is learned; where a
         single one outweighs all others, it shows where to look and no more (Ionides 2008)."""
@@ -114,12 +120,12 @@ class _Search:
 
     def approach(self) -> float:
         """Raise the likelihood to the largest power at which enough places count."""
-        if _count(self.clipped(1.0)) >= ENOUGH:
+        if _count(self.clipped(1.0)) >= self.enough:
             self.power = 1.0
         low, high = math.log(self.power), 0.0
         while high - low > 0.01:
             middle = (low + high) / 2
-            if _count(self.clipped(math.exp(middle))) > ENOUGH:
+            if _count(self.clipped(math.exp(middle))) > self.enough:
                 low = middle
             else:
                 high = middle
@@ -167,6 +173,7 @@ def sample(
     *,
     wanted: float = 500,
     most: int = 10_000,
+    enough: int = 80,
     progress: Callable[[float], None] | None = None,
 ) -> Draws:
     """Draws from a log likelihood over the unit cube by adaptive importance sampling.
@@ -174,8 +181,9 @@ def sample(
     Places all over the prior come first; a mixture of Student's t is fitted to those that count at
     the largest power of the likelihood at which enough of them do (Cappe et al. 2008), new places
     are drawn from it, and so on until the power is 1 and `wanted` independent draws' worth is
-    found, or `most` places were looked at. Several maxima, ridges and edges are kept. `density`
-    must be safe to call from threads.
+    found, or `most` places were looked at. Several maxima, ridges and edges are kept; `enough`
+    places must count for the next step, more of them keep thinner ends. `density` must be safe to
+    call from threads.
     """
     from scipy.stats import qmc
 
@@ -184,16 +192,17 @@ def sample(
         def heights(places: np.ndarray) -> np.ndarray:
             return np.maximum(np.array(list(pool.map(density, places))), IMPOSSIBLE)
 
-        search = _Search(heights, qmc.LatinHypercube(axes, rng=rng).random(FIRST))
+        first = qmc.LatinHypercube(axes, rng=rng).random(max(FIRST, 4 * enough))
+        search, step = _Search(heights, first, enough), int(STEP * enough)
         while search.looked < most:
             power = search.approach()
             found = search.effective() if power == 1 else 0.0
-            if found >= wanted:
+            if found >= wanted and search.heaviest() < HEAVY:
                 break
             if progress is not None:
-                progress(max(search.looked / most, found / wanted))
+                progress(max(search.looked / most, min(found / wanted, 1.0)))
             # few at a time while the way is long, many where only their number is missing
-            search.look(STEP if power < 1 else max(STEP, search.looked // 16), rng)
+            search.look(step if power < 1 else max(step, search.looked // 16), rng)
     log_weight = search.weights(1.0)
     weight = np.exp(log_weight - log_weight.max())
     kept = _resampled(weight / weight.sum(), DRAWS, rng)
