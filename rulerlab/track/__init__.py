@@ -15,7 +15,7 @@ from rulerlab.records import DETECTED, LOST, PREDICTED, Tracks
 from rulerlab.rig import Rig
 from rulerlab.track.follow import Followed, follow
 from rulerlab.track.gaps import fill_gaps
-from rulerlab.track.health import time_gaps
+from rulerlab.track.health import GHOST_PX, time_gaps
 from rulerlab.track.lens import camera_of, lens_warnings
 from rulerlab.track.measure import Measured, Progress, measure, measure_bare, references
 from rulerlab.track.register import BLOCK, View, register
@@ -157,7 +157,10 @@ def _heights(rig: Rig, points: int) -> np.ndarray:
 def _health(recording: Recording, measured: Measured, followed: Followed) -> dict[str, Any]:
     """Frames that are not what they seem, by their number."""
     arrived, moved = _steps(followed.position_px)
-    ghosts = measured.health.ghosts(moved) if followed.ghosts is None else followed.ghosts
+    if followed.ghosts is None:
+        ghosts = measured.health.ghosts(moved)
+    else:
+        ghosts = followed.ghosts[moved[followed.ghosts] > GHOST_PX]
     usual = np.nanmedian(followed.sharp, axis=0)
     dull = np.nan_to_num(followed.sharp / usual, nan=1.0) < 0.4
     return {
