@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from rulerlab.track.sticks.candidates import Candidates
 from rulerlab.track.sticks.extend import COVERED, LIKE, Chain, covered_share, disc, unexplained
 from rulerlab.track.sticks.pairs import Bars
 from rulerlab.track.sticks.sight import Sight
@@ -16,6 +17,7 @@ LEFT_OVER = 0.7  # share of a bar that no stick of the chain explains
 LENGTHS = (0.3, 1.25)  # of a full section: a bar that may be a stick or what shows of one
 REACH = 1.5  # widths from the tip of the chain to a bar that may continue it
 RIM = 2.0  # widths: bars that reach the rim of the picture belong to the board or the table
+CLEARLY = 0.7  # share of its edges that is seen of what is certainly a strip
 MOST_LEFT = 1  # bars elsewhere that may be left over: a pencil, the edge of a board
 AROUND = 2.0  # widths around the chain in which what looks like stick should be part of it
 TOUCHES_PX = 3  # from the outline of a stick to what touches it
@@ -109,16 +111,20 @@ def _in_hand(
 
 
 def doubt(
-    sight: Sight, lab: np.ndarray, bars: Bars, chain: Chain, over: float
+    sight: Sight, lab: np.ndarray, bars: Bars, seen: Candidates, chain: Chain, over: float
 ) -> str | None:
-    """Why a chain can't be believed, in words; None when nothing speaks against it."""
+    """Why a chain can't be believed, in words; None when nothing speaks against it.
+
+    `seen` are the sticks that there may be, whether the chain has them or not.
+    """
     count = len(chain.kinds)
     if loose_area(sight, chain, over):
         return (f"a chain of {count} sections stands out, but more of what they are made of lies "
                 "beside them")
+    bars = bars.joined(seen.bars(sight.width).pick(seen.edges > CLEARLY))
     loose = left_over(sight, bars, chain, over)
     loose = loose.pick(~_in_hand(sight, lab, loose, chain, over))
     if continues(sight, lab, loose, chain, over).any() or len(loose.width) > MOST_LEFT:
-        return (f"a chain of {count} sections stands out, but {len(loose.width)} more strips like "
-                "its sections lie beside it")
+        return (f"a chain of {count} sections stands out, but more strips like its sections lie "
+                "beside it")
     return None

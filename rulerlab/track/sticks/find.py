@@ -8,7 +8,7 @@ import numpy as np
 
 from rulerlab.errors import InputError
 from rulerlab.track.sticks.assemble import Path, best_paths
-from rulerlab.track.sticks.candidates import candidates
+from rulerlab.track.sticks.candidates import Candidates, candidates
 from rulerlab.track.sticks.check import bare_area, continues, doubt, left_over, loose_area
 from rulerlab.track.sticks.extend import Chain, extend, without_ends
 from rulerlab.track.sticks.links import Links, full_lengths, link, overhang, own_edges
@@ -60,6 +60,7 @@ class _Guess:
     paths: tuple[Path, ...]  # the best one first
     links: Links
     sight: Sight
+    seen: Candidates
     over: float
 
     @property
@@ -105,7 +106,7 @@ def find_chain(
     bars = find_bars(lab, segments)
     guess = _search(_Seen(lab, slopes(lab), segments), bars)
     sight, chain, score = _grown(guess, lab)
-    why_not = doubt(sight, lab, bars, chain, guess.over)
+    why_not = doubt(sight, lab, bars, guess.seen, chain, guess.over)
     if points is not None and len(chain.place) != points:
         raise InputError(
             f"{len(chain.place)} joints are found, rig.toml says points = {points}; {HELP}")
@@ -162,7 +163,7 @@ def _assemble(seen: _Seen, bars: Bars) -> _Guess | None:
         links = link(sight, found, full, over)
         paths = best_paths(links)
         if paths and (best is None or paths[0].score > best.score):
-            best = _Guess(tuple(paths), links, sight, over)
+            best = _Guess(tuple(paths), links, sight, found, over)
     return best
 
 
