@@ -29,7 +29,6 @@ from rulerlab.records import FitResult, LoadCurve, Motion
 
 PULL_MM, DURATION_S = 300.0, 10.0
 REST, HOLD = 0.1, 0.4  # before and after the pull, in units of its duration
-PHYSICAL = AXES[:4]
 
 
 def rig(rng: np.random.Generator, scatter: float) -> tuple[ChainModel, dict[str, float]]:
@@ -48,16 +47,20 @@ def rig(rng: np.random.Generator, scatter: float) -> tuple[ChainModel, dict[str,
     return model, value
 
 
-def film(model: ChainModel, rng: np.random.Generator) -> Motion:
-    """The chain pulled steadily and held, seen with errors by a camera."""
+def film(model: ChainModel, wander: float, rng: np.random.Generator) -> Motion:
+    """The chain pulled steadily and held, seen with errors by a camera; while the hand moves,
+    every block strays from the law."""
     frames, total = int(rng.integers(60, 120)), REST + 1 + HOLD
     steps = int(np.ceil(total / model.dt))
     hand = Drive(np.array([REST, REST + 1]), np.array([0.0, 1.0]))
     true = simulate(model, hand, steps, every=max(1, steps // frames),
                     seed=int(rng.integers(2**31)))  # fmt: skip
+    place = true.joint_mm.copy()
+    travel = np.diff(place[:, -1, 0], prepend=0.0)
+    stray = np.sqrt(travel)[:, None] * rng.standard_normal((len(place), model.blocks))
+    place[:, 1:-1, 0] += wander * stray.cumsum(axis=0)
     sigma = PULL_MM * 10 ** rng.uniform(-3.7, -2.7)
-    joint = PULL_MM * true.joint_mm
-    joint = joint + sigma * rng.standard_normal(joint.shape)
+    joint = PULL_MM * place + sigma * rng.standard_normal(place.shape)
     covariance = np.broadcast_to(sigma**2 * np.eye(2), (*joint.shape, 2)).copy()
     return Motion(DURATION_S * true.time_s, joint, covariance)
 
@@ -65,12 +68,13 @@ def film(model: ChainModel, rng: np.random.Generator) -> Motion:
 def trial(rng: np.random.Generator, scatter: float, posterior: bool):
     """Truth in the units that the fit finds, and the fit."""
     model, value = rig(rng, scatter)
-    motion = film(model, rng)
+    motion = film(model, value["wander"], rng)
     result: FitResult = fit_chain(motion, posterior=posterior, seed=int(rng.integers(2**31)))
     found = prepare(motion)
     length, duration = found.pull.travel_mm / PULL_MM, found.duration_s / DURATION_S
-    truth = {axis.name: value[axis.name] / (length if axis.zero else duration)
-             for axis in PHYSICAL}  # fmt: skip
+    unit = {"time_scale_over_pull": duration, "kick_over_time_scale": 1.0,
+            "wander": np.sqrt(length)}  # fmt: skip
+    truth = {name: one / unit.get(name, length) for name, one in value.items()}
     return truth, result
 
 

@@ -1,5 +1,6 @@
 """Friction and noise of rulers and unknown springs, from known truth."""
 
+import json
 import math
 
 import numpy as np
@@ -10,17 +11,27 @@ from rulerlab.chain.foretell import Law, Seen, foretell, free_run
 from rulerlab.chain.mean import mean_profiles
 from rulerlab.chain.model import ChainModel
 from rulerlab.chain.simulate import extensions, final_profiles, load_curve, simulate
+from rulerlab.cli import main
 from rulerlab.errors import QualityError, UsageError
-from rulerlab.fit import sampling
+from rulerlab.fit import mixture, sampling
 from rulerlab.fit.calibration import calibrate
-from rulerlab.fit.dimensionless import fit_chain, predict, predicted_curve, relative_length
+from rulerlab.fit.dimensionless import (
+    fit_chain,
+    predict,
+    predicted_curve,
+    prepare,
+    relative_length,
+    travelled,
+)
 from rulerlab.fit.nearest import nearest_chain
 from rulerlab.fit.profile import fit_profile
 from rulerlab.fit.profile import predicted_curve as closed_form
 from rulerlab.fit.sampling import Axis
 from rulerlab.fit.several import fit_chains
+from rulerlab.fit.stored import as_dict, read_fit
 from rulerlab.records import FitResult, LoadCurve, Motion, Parameter
 from rulerlab.segments import load_curve as measured_curve
+from rulerlab.store import json_text
 
 PULL_MM, SECONDS = 200.0, 5.0
 
@@ -61,9 +72,10 @@ def seen_of(motion: Motion, scale: float = PULL_MM) -> Seen:
     x = motion.joint_mm[..., 0] / scale
     frames, points = x.shape
     variance = motion.covariance_mm2[..., 0, 0] / scale**2 + 1e-8
-    return Seen(motion.time_s / SECONDS, x[:, 0], x[:, -1], np.zeros(frames), x[:, 1:-1].copy(),
+    return Seen(motion.time_s / SECONDS, x[:, 0], x[:, -1], np.zeros(frames),
+                np.abs(np.diff(x[:, -1], prepend=0.0)).cumsum(), x[:, 1:-1].copy(),
                 variance[:, 1:-1].copy(), np.zeros((frames, points, 0)), np.ones(points - 1),
-                np.zeros(points - 2))  # fmt: skip
+                np.zeros(points - 2), np.zeros(points - 2))  # fmt: skip
 
 
 def test_the_free_run_is_the_mean_chain_of_the_phase_diagram():
@@ -153,13 +165,66 @@ def test_draws_follow_a_known_density_with_two_maxima():
         two = -0.5 * ((place - [0.8, 0.5]) ** 2 / [0.02**2, 0.1**2]).sum()
         return np.logaddexp(one, two + math.log(3))
 
-    draws = sampling.sample(density, 2, np.random.default_rng(3), particles=1000)
+    draws = sampling.sample(density, 2, np.random.default_rng(3), wanted=1000)
+    assert draws.enough
     right = draws.place[:, 0] > 0.5
     assert right.mean() == pytest.approx(0.75, abs=0.08)
     assert draws.place[right, 0].std() == pytest.approx(0.02, rel=0.15)
     assert draws.place[:, 1].std() == pytest.approx(0.1, rel=0.1)
     evidence = math.log(4 * 2 * math.pi * 0.02 * 0.1)
     assert draws.log_evidence == pytest.approx(evidence, abs=0.4)
+
+
+def test_a_search_that_is_cut_short_says_so():
+    def narrow(place):
+        return -0.5 * float((((place - 0.3) / 1e-4) ** 2).sum())
+
+    short = sampling.sample(narrow, 4, np.random.default_rng(0), most=700)
+    assert not short.enough
+    whole = sampling.sample(narrow, 4, np.random.default_rng(0))
+    assert whole.enough
+    assert whole.place.std(axis=0) == pytest.approx(1e-4, rel=0.2)
+
+
+def test_the_tail_of_the_weights_gives_its_pareto_shape():
+    for shape in (0.2, 0.9):
+        weight = np.random.default_rng(1).pareto(1 / shape, 20_000) + 1
+        assert sampling.tail_shape(weight) == pytest.approx(shape, abs=0.15)
+
+
+def test_a_mixture_follows_the_draws_and_has_wider_tails():
+    rng = np.random.default_rng(2)
+    place = rng.standard_normal((1000, 3)) * [1.0, 0.1, 0.01] + [0, 1, 2]
+    found = mixture.fitted(place, np.full(1000, 1e-3), 4, rng)
+    drawn = found.draw(4000, rng)
+    assert np.median(drawn, axis=0) == pytest.approx([0, 1, 2], abs=0.15)
+    assert (drawn.std(axis=0) > place.std(axis=0)).all()
+    assert (drawn.std(axis=0) < 3 * place.std(axis=0)).all()
+    grid = np.linspace(-40, 40, 8001)[:, None]
+    alone = mixture.fitted(place[:, :1], np.full(1000, 1e-3), 2, rng)
+    assert np.exp(alone.log_density(grid)).sum() * 0.01 == pytest.approx(1, abs=0.01)
+
+
+def test_a_hand_at_rest_has_no_path_whatever_its_errors():
+    rng = np.random.default_rng(0)
+    hand = np.concatenate([np.zeros(200), np.linspace(0, 1, 100), np.ones(200)])
+    path = travelled(hand + 0.002 * rng.standard_normal(500), 0.002)
+    assert path[-1] == pytest.approx(1, abs=0.05)
+    assert path[190] < 0.01 and path[-1] - path[310] < 0.01
+    there_and_back = np.concatenate([np.linspace(0, 1, 50), np.linspace(1, 0, 50)])
+    assert travelled(there_and_back, 0.0)[-1] == pytest.approx(2)
+
+
+def test_a_chain_that_drifts_before_the_pull_began_without_tension():
+    still = filmed(0.0, sigma_mm=0.01)
+    drift = still.joint_mm.copy()
+    before = int((still.time_s < 0.15 * SECONDS).sum())
+    drift[:before, 1:-1, 0] += np.linspace(0, 8, before)[:, None]
+    drift[before:, 1:-1, 0] += 8
+    moved = Motion(still.time_s, drift, still.covariance_mm2)
+    assert prepare(moved).rest[2] == pytest.approx(0, abs=1.2)
+    assert prepare(still).rest[2] == pytest.approx(0, abs=0.02)
+    assert prepare(moved).seen.offset[0] > 100 * prepare(still).seen.offset[0]
 
 
 def test_the_fitted_chain_runs_through_the_measurement(quiet, quiet_fit):
@@ -207,19 +272,64 @@ def test_a_motion_without_a_pull_is_refused():
         fit_chain(still)
 
 
-@pytest.mark.slow
-def test_runs_of_one_rig_pulled_differently_far_agree_and_other_rigs_differ():
-    def run(**more):
-        return filmed(blocks=2, frames=30, **more)
-
-    same = fit_chains([run(seed=1), run(seed=2, pull=1.4)])
-    assert same.tests["runs differ"] > 0.01 and same.valid
-    friction = same["friction_right_over_k"]
-    assert friction.low95 <= 0.05 <= friction.high95
-    other = fit_chains([run(seed=1), run(seed=2, right=0.07)])
-    assert other.tests["runs differ"] < 0.01 and not other.valid
+def test_no_runs_are_no_rig():
     with pytest.raises(UsageError):
         fit_chains([])
+
+
+def table(path, motion: Motion) -> str:
+    names = [f"p{k}_x_mm" for k in range(motion.joint_mm.shape[1])]
+    np.savetxt(path, np.column_stack([motion.time_s, motion.joint_mm[..., 0]]), delimiter=",",
+               header=",".join(["time_s", *names]), comments="")  # fmt: skip
+    return str(path)
+
+
+def run(capsys, *words: str) -> tuple[int, dict]:
+    """Exit code of `rulerlab fit WORDS --json`, and what it prints, as strict JSON."""
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", *words, "--json"])
+
+    def refused(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    return stop.value.code, json.loads(capsys.readouterr().out, parse_constant=refused)
+
+
+def test_a_table_of_unknown_springs_gives_numbers_bounds_and_figures(tmp_path, capsys):
+    motion = filmed(blocks=3, frames=40)
+    code, said = run(capsys, table(tmp_path / "quiet.csv", motion), "-o", str(tmp_path / "out"))
+    assert code == 0 and said["schema_version"] == 1 and said["law"] == "chain" and said["valid"]
+    right, noise = (said["parameters"][f"{n}_over_k"] for n in ("friction_right", "noise"))
+    assert right["low95"] <= 0.05 <= right["high95"] and right["unit"] == "1"
+    assert noise["bound"] == "upper" and noise["sigma"] is None and noise["low95"] == 0
+    left = said["parameters"]["friction_left_over_k"]
+    assert left["bound"] and left["sigma"] is None
+    drawn = {path.name for path in (tmp_path / "out" / "plots").iterdir()}
+    assert drawn == {f"fit_{n}.svg" for n in ("extensions", "residuals", "plane", "posterior")}
+    text = (tmp_path / "out" / "fit.json").read_text()
+    assert "NaN" not in text and "Infinity" not in text
+    back = read_fit(tmp_path / "out")
+    stored = json.loads(json_text(as_dict(back)))
+    assert stored == said
+    assert math.isinf(back["noise_over_k"].sigma) and back.samples.shape[1] == 6
+
+
+def test_several_tables_are_fitted_as_one_chain_and_another_rig_is_told(tmp_path, capsys):
+    one, two, other = (
+        table(tmp_path / f"{name}.csv", filmed(blocks=2, frames=30, seed=seed, **more))
+        for name, seed, more in [("one", 1, {}), ("two", 2, {"pull": 1.4}),
+                                 ("other", 3, {"right": 0.08})]
+    )  # fmt: skip
+    code, said = run(capsys, one, two, "-o", str(tmp_path / "out"))
+    assert code == 0 and said["tests"]["runs differ"] > 0.01
+    assert [row["run"] for row in said["runs"]] == [one, two]
+    together, alone = said["parameters"], said["runs"][0]["parameters"]
+    name = "friction_right_over_k"
+    assert together[name]["low95"] <= 0.05 <= together[name]["high95"]
+    assert together[name]["sigma"] < alone[name]["sigma"]
+    assert read_fit(tmp_path / "out").tests["runs differ"] == said["tests"]["runs differ"]
+    code, said = run(capsys, one, other)
+    assert code == 4 and not said["valid"] and "differ" in said["message"]
 
 
 def profile(loads, sigma: float = 0.3, seed: int = 0, **more) -> LoadCurve:

@@ -61,7 +61,7 @@ def capsule(size, ends):
 
 
 def open_ruler():
-    return zig_zag([60, 55, 70, 50, 65, 130], [110, 220, 220, 220, 220, 200])
+    return zig_zag([60, 55, 70, 50, 65, 130], [110, 220, 220, 220, 220, 160])
 
 
 def half_folded_ruler():

@@ -39,6 +39,8 @@ def _quoted(p: Parameter) -> str:
         return f"below {p.high95:.2g} {unit}".rstrip() + " (95 %)"
     if p.bound == "lower":
         return f"above {p.low95:.2g} {unit}".rstrip() + " (95 %)"
+    if p.bound and math.isfinite(p.value) and math.isfinite(p.high95 - p.low95):
+        return f"{p.low95:.2g} .. {p.high95:.2g} {unit}".rstrip() + " (95 %), only with others"
     if p.bound:
         return "not determined by this motion"
     return f"{quoted(p.value, p.sigma, unit):24}  95 %: {p.low95:.4g} .. {p.high95:.4g}"

@@ -30,15 +30,39 @@ def command(
     springs without units; a single point as an oscillator. Several runs of the same rig are
     fitted together, and their differences are tested.
     """
-    from rulerlab.fit.together import together
+    from rulerlab.errors import UsageError
 
-    fitted = []
-    for run in runs:
-        fitted.append(fit_run(run, rig_path=rig_path, posterior=posterior, seed=seed,
-                              output=output if len(runs) == 1 else None, no_plots=no_plots))
-    result = fitted[0] if len(fitted) == 1 else together(fitted)
+    fitted = [fit_run(run, rig_path=rig_path, posterior=posterior, seed=seed,
+                      output=output if len(runs) == 1 else None, no_plots=no_plots)
+              for run in runs]  # fmt: skip
+    result = fitted[0]
+    if len(runs) > 1:
+        if len({one.law == "chain" for one in fitted}) > 1:
+            raise UsageError("some of the runs have known masses and springs or a single point, "
+                             "others do not; fit runs of one rig together")  # fmt: skip
+        result, figures = _together(runs, fitted, rig_path=rig_path, posterior=posterior, seed=seed)
+        if output is not None:
+            _write(output, result, [] if no_plots else figures)
     _say(result, list(runs), fitted, as_json)
     return 0 if result.valid else 4
+
+
+def _together(runs, fitted, *, rig_path: Path | None, posterior: bool, seed: int):
+    """One result for several runs, and the figures of it."""
+    if fitted[0].law != "chain":
+        from rulerlab.fit.together import together
+
+        return together(fitted), []
+    from rulerlab.fit import chain_figures
+    from rulerlab.fit.measured import read_measured
+    from rulerlab.fit.several import fit_chains
+
+    motions = [read_measured(run) for run in runs]
+    section = _pull_section(_rig_of(runs[0], rig_path), motions[0])
+    with _Bar("all runs") as bar:
+        result = fit_chains(motions, pull_section=section, posterior=posterior, seed=seed,
+                            alone=fitted, progress=bar.show)
+    return result, chain_figures.of_posterior(result)
 
 
 def fit_run(
@@ -90,12 +114,26 @@ def _result(motion, rig, *, posterior: bool, seed: int, progress):
                           progress=progress)  # fmt: skip
         result = result_of(evidence)
         return result, figures.of_blocks(result, evidence)
+    from rulerlab.fit import chain_figures
     from rulerlab.fit.dimensionless import fit_chain
 
-    section = rig.kind != "blocks" and rig.ruler.pull_section
+    section = _pull_section(rig, motion)
     result = fit_chain(motion, pull_section=section, posterior=posterior, seed=seed,
                        progress=progress)  # fmt: skip
-    return result, []
+    return result, chain_figures.of_chain(result, motion, pull_section=section)
+
+
+def _pull_section(rig, motion) -> bool:
+    """Whether the last section lies in the hand and carries no load; points on one line are no
+    ruler."""
+    import numpy as np
+
+    from rulerlab.track.order import is_straight
+
+    seen = np.isfinite(motion.joint_mm).all(axis=(1, 2))
+    straight = is_straight(motion.joint_mm[int(seen.argmax())]) if seen.any() else True
+    kind = rig.kind or ("blocks" if straight else "ruler")
+    return kind == "ruler" and rig.ruler.pull_section
 
 
 def _write(folder: Path, result, figures) -> None:

@@ -20,22 +20,22 @@ from rulerlab.fit.sampling import Axis, Draws
 from rulerlab.records import FitResult, LoadCurve, Motion, Parameter
 from rulerlab.segments import Pull, find_pull
 
+ALLOWED = 0.05  # wander that a chain of not quite equal blocks and springs may show
 AXES = (
     Axis("friction_right_over_k", "1", 0.02, 1.0),
     Axis("friction_left_over_k", "1", 0.02, 1.0),
     Axis("noise_over_k", "1", 0.02, 1.0),
     Axis("time_scale_over_pull", "1", 5e-3, 1.0, zero=False),
-    Axis("kick_over_time_scale", "1", 1e-3, 0.1, zero=False),
-    Axis("wander", "1", 0.001, 0.5),
+    Axis("kick_over_time_scale", "1", 1e-3, 0.03, zero=False),
+    Axis("wander", "1", 0.001, ALLOWED),
 )
-ALLOWED = 0.05  # wander that a chain of not quite equal blocks and springs may show
 REPEATS = 0.5  # correlation of successive surprises from which the law is not the motion's
 FLOOR = 1e-4  # of the pull: accuracy of the integration, and of a motion without errors
 REST = 0.2  # of the pull's duration: how much of the rest before it is looked at
 FRAMES, ALL_FRAMES = 100, 600  # frames compared in the quick answer, and in the posterior
-PARTICLES, ALL_PARTICLES = 192, 1024
-MOVES, ALL_MOVES = 16.0, 30.0  # accepted steps of each particle at full likelihood
-
+DRAWS, ALL_DRAWS = 400, 5000  # independent draws' worth
+PLACES, ALL_PLACES = 10_000, 200_000  # places looked at, at most
+ENOUGH, ALL_ENOUGH = 80, 600  # that must count before the search goes on
 KEPT = 2000  # draws that stay with the result
 
 
@@ -69,11 +69,11 @@ def prepare(motion: Motion, *, pull_section: bool = False, frames: int = FRAMES)
             f"the pulled end moves by {abs(pull.travel_mm):.2g} {motion.unit} with errors of "
             f"{noise:.2g}: that is no pull; film a longer one"
         )
-    rest, unknown, stir = _at_rest(motion, pull)
     scale, duration = pull.travel_mm, pull.end_s - pull.onset_s
     error = variance / scale**2
     first = int(np.searchsorted(motion.time_s, pull.onset_s - REST * duration))
     first = max(0, min(first, pull.rest.stop - 3))
+    rest, unknown, stir = _at_rest(motion, pull, first)
     keep = slice(first, None)
     moved = ((x - rest) / scale)[keep]
     time = (motion.time_s[keep] - motion.time_s[first]) / duration
@@ -83,44 +83,53 @@ def prepare(motion: Motion, *, pull_section: bool = False, frames: int = FRAMES)
     if motion.shared_mm is not None:
         shared = np.asarray(motion.shared_mm[:, :, 0, :], float)
         pattern = np.nan_to_num((shared - np.nanmean(shared[pull.rest], axis=0))[keep] / scale)
-    # a rest state that is not well known is an effect of its own point, else part of its errors
-    sigma = np.sqrt(np.nanmedian(variance, axis=0))
-    carried = unknown > np.maximum(sigma / 4, FLOOR * abs(scale))
-    own = np.diag(unknown / scale)[:, carried]
+    # what is not known of the rest state of an end is one more effect that all frames share
+    own = np.zeros((x.shape[1], 2))
+    own[0, 0], own[-1, 1] = unknown[[0, -1]] / scale
     pattern = np.concatenate([pattern, np.broadcast_to(own, (len(place), *own.shape))], axis=2)
-    error = error + np.where(carried, 0.0, unknown / scale) ** 2
     start = np.full(place.shape[1], (stir / scale) ** 2)
+    hand = _bridged(time, moved[:, -1])
     seen = Seen(
-        time, _bridged(time, moved[:, 0]), _bridged(time, moved[:, -1]),
-        np.nan_to_num(error[keep, -1]), place,
+        time, _bridged(time, moved[:, 0]), hand, np.nan_to_num(error[keep, -1]),
+        travelled(hand, noise / abs(scale)), place,
         np.nan_to_num(error[keep, 1:-1], nan=1.0) + FLOOR**2, np.ascontiguousarray(pattern),
-        1 / relative_length(motion), start,
+        1 / relative_length(motion), start, (unknown[1:-1] / scale) ** 2,
     )  # fmt: skip
     return Prepared(seen, pull, duration, rest)
 
 
-def _at_rest(motion: Motion, pull: Pull) -> tuple[np.ndarray, np.ndarray, float]:
-    """Mean positions before the pull (N,), what is not known of the state without tension there
-    (N,), and how far a chain that is stirred before the pull may be from that state.
+def _at_rest(motion: Motion, pull: Pull, first: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Positions without tension (N,), what is not known of them (N,), and how far from them the
+    inner points may be in frame `first`.
 
-    What inner points scatter beyond their errors is stirring; the mean over it is no better than
-    one such distance, taken twice as a chain may drift meanwhile.
+    The chain is taken to be without tension when the film begins: the mean of as many frames from
+    there as show inner points scattered by no more than their errors, all frames before the pull
+    where nothing stirs.
     """
     x = motion.joint_mm[pull.rest, :, 0]
+    error = motion.covariance_mm2[pull.rest, :, 0, 0]
     seen = np.isfinite(x)
     if not seen.any(0).all():
         lost = int((~seen.any(0)).argmax())
         raise QualityError(f"point {lost} is lost before the pull: its rest state is unknown; "
                            "start filming earlier")  # fmt: skip
-    count = seen.sum(0)
-    rest = np.where(seen, x, 0).sum(0) / count
-    error = np.where(seen, motion.covariance_mm2[pull.rest, :, 0, 0], 0).sum(0) / count
-    scatter = np.where(seen, (x - rest) ** 2, 0).sum(0)[1:-1].sum()
-    free = max(int((count[1:-1] - 1).sum()), 1)
-    stir = 2 * math.sqrt(max(scatter / free - error[1:-1].mean(), 0.0))
-    unknown = np.sqrt(error / count)
-    unknown[1:-1] = np.hypot(unknown[1:-1], stir)
-    return rest, unknown, stir
+    x, error = np.where(seen, x, 0.0), np.where(seen, error, 0.0)
+    count = np.maximum(seen.cumsum(0), 1)
+    mean, own = x.cumsum(0) / count, error.cumsum(0) / count
+    inner = slice(1, -1)
+    free = np.maximum((count[:, inner] - 1).sum(1), 1)
+    scatter = ((x**2).cumsum(0) - count * mean**2)[:, inner].sum(1) / free
+    expected = ((count - 1) * own)[:, inner].sum(1) / free
+    still = scatter <= (1 + 4 / np.sqrt(free)) * expected + (FLOOR * pull.travel_mm) ** 2
+    everywhere = seen.cumsum(0).all(1)
+    last = max(int(np.argmin(still)) - 1 if not still.all() else len(x) - 1,
+               int(everywhere.argmax()))  # fmt: skip
+    near = min(last + 1, len(x) - 1)  # one more frame tells how fast it leaves that state
+    stir2 = max(scatter[near] - expected[near], 0.0)
+    unknown = np.sqrt(own[last] / count[last])
+    unknown[inner] = np.sqrt(unknown[inner] ** 2 + stir2)
+    away = np.where(seen, x - mean[last], 0.0)[min(first, len(x) - 1), inner]
+    return mean[last], unknown, math.sqrt(stir2 + float((away**2).mean()))
 
 
 def relative_length(motion: Motion) -> np.ndarray:
@@ -155,6 +164,17 @@ def _bridged(time: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.interp(time, time[seen], values[seen])
 
 
+def travelled(hand: np.ndarray, sigma: float) -> np.ndarray:
+    """Path of the hand until each frame (T,), there and back, but not what its errors feign."""
+    path, at = np.zeros(len(hand)), hand[0]
+    for t in range(1, len(hand)):
+        off = hand[t] - at
+        step = math.copysign(max(abs(off) - 3 * sigma, 0.0), off)
+        at += step
+        path[t] = path[t - 1] + abs(step)
+    return path
+
+
 def law_at(place: np.ndarray, axes: Sequence[Axis] = AXES) -> Law:
     """The chain at a place of the unit cube."""
     return law_of(dict(zip((a.name for a in axes), map(float, _values(place, axes)), strict=True)))
@@ -174,6 +194,12 @@ def law_of(values: dict[str, float]) -> Law:
                tau * v["kick_over_time_scale"], v["wander"])  # fmt: skip
 
 
+def in_other_units(law: Law, length: float, duration: float) -> Law:
+    """A chain in units of a pull that is longer by `length` and lasts longer by `duration`."""
+    return Law(law.friction_right / length, law.friction_left / length, law.noise / length,
+               law.tau / duration, law.kick / duration, law.wander / math.sqrt(length))  # fmt: skip
+
+
 def posterior_of(
     prepared: Sequence[Prepared],
     *,
@@ -189,8 +215,8 @@ def posterior_of(
 
     return sampling.sample(
         density, len(AXES), np.random.default_rng(seed),
-        particles=ALL_PARTICLES if posterior else PARTICLES,
-        last_moves=ALL_MOVES if posterior else MOVES, progress=progress,
+        wanted=ALL_DRAWS if posterior else DRAWS, most=ALL_PLACES if posterior else PLACES,
+        enough=ALL_ENOUGH if posterior else ENOUGH, progress=progress,
     )  # fmt: skip
 
 
@@ -258,9 +284,9 @@ def _faults(wander: Parameter, excess: float, memory: float) -> list[str]:
     if excess:
         told.append(f"the motion is off the best chain {math.sqrt(excess):.1f} times as far as its "
                     f"errors and a wander of {100 * ALLOWED:.0f} % of the pull allow")
-    if wander.low95 > ALLOWED:
-        told.append(f"blocks wander by {100 * wander.value:.0f} % of the pull beyond any chain of "
-                    f"equal blocks and springs, {100 * ALLOWED:.0f} % are allowed")
+    if wander.bound == "lower":
+        told.append(f"blocks wander by more than {100 * wander.low95:.0f} % of the pull beyond any "
+                    f"chain of equal blocks and springs, {100 * ALLOWED:.0f} % are allowed")
     if memory > REPEATS:
         told.append(f"what the chain does not foretell repeats from frame to frame (correlation "
                     f"{memory:.2f}): sections swing, or move by another law")
@@ -276,19 +302,40 @@ def _left_open(found: dict[str, Parameter], draws: Draws) -> list[str]:
     ridge = [n for n, one in found.items() if one.bound == "ridge" and not math.isnan(one.value)]
     if ridge:
         told.append(f"known only together with others: {', '.join(ridge)}")
-    if draws.acceptance < 0.02:
-        told.append(f"the draws have hardly moved ({100 * draws.acceptance:.1f} % of the steps)")
+    if not draws.enough:
+        told.append(f"the ends of the intervals are rough: the {draws.evaluations} chains tried "
+                    f"are worth {draws.effective:.0f} draws, a few of them weigh much (tail "
+                    f"{draws.tail:.2f})")  # fmt: skip
     return told
 
 
 def predict(result: FitResult, motion: Motion, *, pull_section: bool = False) -> np.ndarray:
     """Extensions of the fitted chain under the measured pull, (T, L), in the motion's unit.
 
-    From the measured ends alone; NaN in the frames before the chain is set and in a section that
-    lies in the hand.
+    From the measured ends alone; NaN in a section that lies in the hand.
     """
-    prepared = prepare(motion, pull_section=pull_section)
     law = law_of({name: one.value for name, one in result.parameters.items()})
+    return _extensions(prepare(motion, pull_section=pull_section), law, motion)
+
+
+def predictions(
+    result: FitResult, motion: Motion, *, pull_section: bool = False, draws: int = 60
+) -> np.ndarray:
+    """The same for some draws of the fit, (draws, T, L)."""
+    prepared = prepare(motion, pull_section=pull_section)
+    return np.array([_extensions(prepared, law, motion) for law in laws_of(result, draws)])
+
+
+def laws_of(result: FitResult, draws: int) -> list[Law]:
+    """The chains of some draws of a fit, of its values alone if it keeps no draws."""
+    names = tuple(result.parameters)
+    if result.samples is None:
+        return [law_of({name: one.value for name, one in result.parameters.items()})]
+    some = result.samples[:: max(1, len(result.samples) // draws)][:draws]
+    return [law_of(dict(zip(names, map(float, row), strict=True))) for row in some]
+
+
+def _extensions(prepared: Prepared, law: Law, motion: Motion) -> np.ndarray:
     seen = prepared.seen
     moved = np.column_stack([seen.wall, free_run(seen, law), seen.hand]) * prepared.pull.travel_mm
     extension = np.full((len(motion.time_s), motion.joint_mm.shape[1] - 1), np.nan)
@@ -296,6 +343,19 @@ def predict(result: FitResult, motion: Motion, *, pull_section: bool = False) ->
     extension[first:, :loaded] = np.diff(moved + prepared.rest, axis=1)
     extension[:first, :loaded] = np.diff(prepared.rest)
     return extension
+
+
+def surprises(
+    result: FitResult, motion: Motion, *, pull_section: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Times (T,) and how far every inner point is from what the frames before foretell, (T, n).
+
+    In standard deviations, by the likeliest of some draws; NaN in frames that are not compared.
+    """
+    prepared = prepare(motion, pull_section=pull_section)
+    told = [foretell(prepared.seen, law) for law in laws_of(result, 200)]
+    best = max(told, key=lambda one: one.log_likelihood)
+    return motion.time_s[len(motion.time_s) - len(prepared.seen.time) :], best.score
 
 
 def predicted_curve(
@@ -308,11 +368,7 @@ def predicted_curve(
     held = seen.time >= 1 + seen.time[-1] - (motion.time_s[-1] - prepared.pull.onset_s) / (
         prepared.duration_s
     )
-    names = tuple(result.parameters)
-    laws = [law_of({name: one.value for name, one in result.parameters.items()})]
-    if result.samples is not None:
-        some = result.samples[:: max(1, len(result.samples) // draws)]
-        laws = [law_of(dict(zip(names, map(float, row), strict=True))) for row in some]
+    laws = laws_of(result, draws)
     places = np.array([np.column_stack([seen.wall, free_run(seen, law), seen.hand])[held].mean(0)
                        for law in laws]) * scale  # fmt: skip
     remaining = places[:, -1:] - places

@@ -85,7 +85,7 @@ def plot_force(result: FitResult, ax: Axes, *, bench: Bench, trials: np.ndarray)
     ax.plot(middle, _binned(force[0], speed[0], edges), "o", ms=4, color=INK,
             label="mean of measured frames")
     line = np.linspace(-reach, reach, 401)
-    dry, viscous = (max(float(np.median(_column(result, name))), 0.0)
+    dry, viscous = (max(float(np.median(column(result, name))), 0.0)
                     for name in ("friction_force_N", "viscous_N_s_per_m"))  # fmt: skip
     ax.plot(line, dry * np.sign(line) + viscous * line * 1e-3, color=ACCENT, lw=1.8,
             label="law at each moment")
@@ -126,7 +126,7 @@ def plot_residual_spectrum(
 ) -> None:
     """Spectrum of what friction and damping leave over, measured and in trials."""
     summary = Summary(bench)
-    dry, viscous = (max(float(np.median(_column(result, name))), 0.0)
+    dry, viscous = (max(float(np.median(column(result, name))), 0.0)
                     for name in ("friction_force_N", "viscous_N_s_per_m"))  # fmt: skip
 
     def spectrum(block_mm: np.ndarray) -> np.ndarray:
@@ -159,7 +159,7 @@ def plot_residual_spectrum(
            title="What friction and damping leave over")
 
 
-def _column(result: FitResult, name: str) -> np.ndarray:
+def column(result: FitResult, name: str) -> np.ndarray:
     """Draws of one parameter from the posterior."""
     assert result.samples is not None, "the fit keeps no draws"
     return result.samples[:, list(result.parameters).index(name)]
@@ -169,21 +169,21 @@ def plot_corner(result: FitResult, figure: Figure, *, names: tuple[str, ...]) ->
     """Posterior of each parameter and of each pair."""
     grid = figure.subplots(len(names), len(names), squeeze=False)
     for row, below in enumerate(names):
-        for column, left in enumerate(names):
-            ax = grid[row][column]
-            if column > row:
+        for place, left in enumerate(names):
+            ax = grid[row][place]
+            if place > row:
                 ax.set_visible(False)
                 continue
-            x = _column(result, left)
-            if row == column:
+            x = column(result, left)
+            if row == place:
                 ax.hist(x, bins=40, color=ACCENT, alpha=0.7)
                 ax.set_yticks([])
             else:
-                y = _column(result, below)
+                y = column(result, below)
                 ax.plot(x[::THIN], y[::THIN], ".", ms=2, color=MUTED, alpha=0.6)
             if row == len(names) - 1:
                 ax.set_xlabel(_axis_name(result, left), fontsize=8)
-            if column == 0 and row > 0:
+            if place == 0 and row > 0:
                 ax.set_ylabel(_axis_name(result, below), fontsize=8)
             ax.tick_params(labelsize=7)
     figure.suptitle("Posterior: each parameter, and each pair")

@@ -14,14 +14,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr, ndtri
 
+from rulerlab.fit.mixture import Mixture, fitted
 from rulerlab.records import Parameter
 
 EDGE = 0.04  # share of an axis that counts as its end
 CERTAIN = 0.025  # posterior that may lie there without the end counting as allowed
 RIDGE = 0.95  # correlation from which two parameters are known only together
 WIDE = 0.03  # standard deviation on its axis from which such a parameter is not known by itself
-EFFECTIVE = 0.3  # share of particles that stay effective from one power to the next
+FIRST = 512  # places all over the prior
+STEP = 1.2  # new places at once, per place that must count
+LEAST = 1e-13  # power of the likelihood at the start
+NOTHING = 50.0  # log weight below the largest at which a place is forgotten
+PER_PART, PARTS = 80, 12  # effective places to each part (small ones miss the ends of ridges)
+DRAWS = 4000  # draws of equal weight that stand for all places
+HEAVY = 0.02  # share of one place above which the search goes on
+FEW = 100.0  # effective draws below which quantiles are not told
+IMPOSSIBLE = -1e12  # log likelihood of a place where there is none
 
 
 @dataclass(frozen=True)
@@ -50,38 +60,110 @@ class Axis:
 
 @dataclass(frozen=True)
 class Draws:
-    """Draws of a posterior in the unit cube."""
+    """Draws of a posterior in the unit cube, all of the same weight."""
 
     place: np.ndarray  # (S, P)
     log_density: np.ndarray  # (S,)
     log_evidence: float  # of the likelihood under the flat prior
-    acceptance: float  # share of accepted steps at full likelihood
+    effective: float  # independent draws that would say as much
+    tail: float  # Pareto shape of the weights; above 0.7 a few draws decide (Vehtari et al. 2024)
+    evaluations: int  # of the likelihood
 
     @property
     def best(self) -> np.ndarray:
         """Draw of highest density, (P,)."""
         return self.place[int(self.log_density.argmax())]
 
+    @property
+    def enough(self) -> bool:
+        """Whether quantiles may be read off."""
+        return self.effective >= FEW and self.tail < 0.7
 
-def reflected(place: np.ndarray) -> np.ndarray:
-    """Folded back into the unit cube at its faces."""
-    return 1 - np.abs(1 - np.mod(place, 2))
+
+class _Search:
+    """All places looked at so far, in coordinates where the prior is the standard normal.
+
+    Every place is weighted against the mixture of all proposals, whichever drew it (Cornuet et
+    al. 2012): a place that an early, wide proposal found by luck does not outweigh the others.
+    """
+
+    def __init__(
+        self, heights: Callable[[np.ndarray], np.ndarray], place: np.ndarray, enough: int
+    ):
+        self.heights = heights
+        self.normal = ndtri(place)
+        self.height = heights(place)
+        self.mixed = math.log(len(place)) + _prior(self.normal)
+        self.first, self.looked = len(place), len(place)
+        self.proposals: list[tuple[int, Mixture]] = []
+        self.power, self.enough = LEAST, enough
+
+    def weights(self, power: float) -> np.ndarray:
+        """Logarithms of the weights for the likelihood to this power; their mean over all places
+        that were looked at is the evidence."""
+        return power * self.height + _prior(self.normal) - self.mixed + math.log(self.looked)
+
+    def effective(self) -> float:
+        """Independent draws that the places are worth."""
+        return _count(np.exp(self.weights(1.0) - self.weights(1.0).max()))
+
+    def heaviest(self) -> float:
+        """Share of the place that weighs most."""
+        return 1 / float(np.exp(self.weights(1.0) - self.weights(1.0).max()).sum())
+
+    def clipped(self, power: float) -> np.ndarray:
+        """Shares of the places at this power, from which the next proposal is learned; where a
+        single one outweighs all others, it shows where to look and no more (Ionides 2008)."""
+        weight = np.exp(self.weights(power) - self.weights(power).max())
+        weight = np.minimum(weight, weight.mean() * math.sqrt(len(weight)))
+        return weight / weight.sum()
+
+    def approach(self) -> float:
+        """Raise the likelihood to the largest power at which enough places count."""
+        if _count(self.clipped(1.0)) >= self.enough:
+            self.power = 1.0
+        low, high = math.log(self.power), 0.0
+        while high - low > 0.01:
+            middle = (low + high) / 2
+            if _count(self.clipped(math.exp(middle))) > self.enough:
+                low = middle
+            else:
+                high = middle
+        self.power = math.exp(low)
+        return self.power
+
+    def look(self, count: int, rng: np.random.Generator) -> None:
+        """Look at `count` new places, where the likelihood at the power reached has its weight."""
+        weight = self.weights(self.power)
+        self._forget(weight < weight.max() - NOTHING)
+        share = self.clipped(self.power)
+        parts = int(np.clip(_count(share) // PER_PART, 1, PARTS))
+        proposal = fitted(self.normal, share, parts, rng)
+        new = proposal.draw(count, rng)
+        mixed = math.log(self.first) + _prior(new)
+        self.proposals.append((count, proposal))
+        for drawn, one in self.proposals:
+            mixed = np.logaddexp(mixed, math.log(drawn) + one.log_density(new))
+        here = math.log(count) + proposal.log_density(self.normal)
+        self.mixed = np.concatenate([np.logaddexp(self.mixed, here), mixed])
+        self.normal = np.concatenate([self.normal, new])
+        self.height = np.concatenate([self.height, self.heights(ndtr(new))])
+        self.looked += count
+
+    def _forget(self, light: np.ndarray) -> None:
+        """Places that no longer count, and count even less at higher powers."""
+        self.normal, self.height = self.normal[~light], self.height[~light]
+        self.mixed = self.mixed[~light]
 
 
-def _power(height: np.ndarray, reached: float, share: float) -> float:
-    """Next power of the likelihood: it leaves `share` of the particles effective."""
+def _count(weight: np.ndarray) -> float:
+    """How many equal weights are worth as much as these (Kish)."""
+    return float(weight.sum() ** 2 / (weight**2).sum())
 
-    def effective(power: float) -> float:
-        weight = np.exp((power - reached) * (height - height.max()))
-        return weight.sum() ** 2 / (weight**2).sum() / len(height)
 
-    if effective(1.0) >= share:
-        return 1.0
-    low, high = reached, 1.0
-    while high - low > 1e-9 * high and high > 1e-12:
-        middle = (low + high) / 2
-        low, high = (middle, high) if effective(middle) > share else (low, middle)
-    return high
+def _prior(normal: np.ndarray) -> np.ndarray:
+    """Log density of the standard normal at places (S, P)."""
+    return -0.5 * (normal**2).sum(axis=1) - normal.shape[1] / 2 * math.log(2 * math.pi)
 
 
 def sample(
@@ -89,62 +171,71 @@ def sample(
     axes: int,
     rng: np.random.Generator,
     *,
-    particles: int = 192,
-    last_moves: float = 4.0,
+    wanted: float = 500,
+    most: int = 10_000,
+    enough: int = 80,
     progress: Callable[[float], None] | None = None,
 ) -> Draws:
-    """Draws from a log likelihood over the unit cube by sequential Monte Carlo (Del Moral 2006).
+    """Draws from a log likelihood over the unit cube by adaptive importance sampling.
 
-    Particles start all over the prior; the likelihood is let in power by power, so that a share
-    EFFECTIVE of them stays effective. After each power they are resampled and step at random, as
-    widely as they lie apart, until each was moved about once; at full likelihood `last_moves`
-    times, of which the second half are the draws. Several maxima, ridges and edges are kept.
-    `density` must be safe to call from threads.
+    Places all over the prior come first; a mixture of Student's t is fitted to those that count at
+    the largest power of the likelihood at which enough of them do (Cappe et al. 2008), new places
+    are drawn from it, and so on until the power is 1 and `wanted` independent draws' worth is
+    found, or `most` places were looked at. Several maxima, ridges and edges are kept; `enough`
+    places must count for the next step, more of them keep thinner ends. `density` must be safe to
+    call from threads.
     """
     from scipy.stats import qmc
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
 
         def heights(places: np.ndarray) -> np.ndarray:
-            return np.array(list(pool.map(density, places)))
+            return np.maximum(np.array(list(pool.map(density, places))), IMPOSSIBLE)
 
-        place = qmc.LatinHypercube(axes, rng=rng).random(4 * particles)
-        height = heights(place)
-        reached, evidence, scale, rate = 0.0, 0.0, 1.0, 1.0
-        draws: list[tuple[np.ndarray, np.ndarray]] = []
-        while reached < 1:
-            power = _power(height, reached, EFFECTIVE * particles / len(place))
-            weight = (power - reached) * (height - height.max())
-            evidence += (power - reached) * height.max() + math.log(np.exp(weight).mean())
-            reached = power
-            share = np.exp(weight) / np.exp(weight).sum()
-            kept = _resampled(share, particles, rng)
-            place, height = place[kept], height[kept]
-            moved, tries, wanted = 0.0, 0, last_moves if reached == 1 else 1.0
-            while moved < wanted and tries < 12 * wanted:
-                spread = np.linalg.cholesky(np.cov(place, rowvar=False) + 1e-14 * np.eye(axes))
-                step = scale * 2.38 / math.sqrt(axes) * rng.standard_normal(place.shape) @ spread.T
-                new = reflected(place + step)
-                new_height = heights(new)
-                chance = np.exp(np.minimum(reached * (new_height - height), 0))
-                taken = rng.random(particles) < chance
-                place[taken], height[taken] = new[taken], new_height[taken]
-                rate, tries = float(taken.mean()), tries + 1
-                moved += rate
-                if reached == 1 and moved > last_moves / 2:
-                    draws.append((place.copy(), height.copy()))
-                scale = float(np.clip(scale * math.exp(rate - 0.25), 0.05, 1.5))
+        first = qmc.LatinHypercube(axes, rng=rng).random(max(FIRST, 4 * enough))
+        search, step = _Search(heights, first, enough), int(STEP * enough)
+        while search.looked < most:
+            power = search.approach()
+            found = search.effective() if power == 1 else 0.0
+            if found >= wanted and search.heaviest() < HEAVY:
+                break
             if progress is not None:
-                progress(min(1.0, 1 + math.log10(max(reached, 1e-6)) / 6))
-    draws = draws or [(place, height)]
-    return Draws(np.concatenate([one for one, _ in draws]),
-                 np.concatenate([one for _, one in draws]), evidence, rate)  # fmt: skip
+                progress(max(search.looked / most, min(found / wanted, 1.0)))
+            # few at a time while the way is long, many where only their number is missing
+            search.look(step if power < 1 else max(step, search.looked // 16), rng)
+    log_weight = search.weights(1.0)
+    weight = np.exp(log_weight - log_weight.max())
+    kept = _resampled(weight / weight.sum(), DRAWS, rng)
+    evidence = float(log_weight.max() + math.log(weight.sum() / search.looked))
+    return Draws(ndtr(search.normal[kept]), search.height[kept], evidence, search.effective(),
+                 tail_shape(weight), search.looked)  # fmt: skip
 
 
 def _resampled(share: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Systematic resampling: indices of `count` particles, each as often as its share says."""
+    """Systematic resampling: indices of `count` draws, each as often as its share says."""
     comb = (np.arange(count) + rng.random()) / count
     return np.minimum(np.searchsorted(np.cumsum(share), comb), len(share) - 1)
+
+
+def tail_shape(weight: np.ndarray) -> float:
+    """Shape of the generalised Pareto distribution of the largest weights (Zhang & Stephens 2009).
+
+    Below 0.5 their mean square is finite, above 0.7 sums over them can't be trusted.
+    """
+    count = len(weight)
+    tail = math.ceil(min(0.2 * count, 3 * math.sqrt(count)))
+    order = np.sort(weight)
+    excess = order[-tail:] - order[-tail - 1]
+    if excess[0] <= 0:
+        excess = np.maximum(excess, 1e-12 * excess[-1])
+    points = 30 + int(math.sqrt(tail))
+    rate = 1 - np.sqrt(points / (np.arange(1, points + 1) - 0.5))
+    rate = rate / (3 * excess[tail // 4]) + 1 / excess[-1]
+    shape = np.log1p(-rate[:, None] * excess).mean(axis=1)
+    likely = tail * (np.log(-rate / shape) - shape - 1)
+    share = 1 / np.exp(likely - likely[:, None]).sum(axis=1)
+    rate = float((rate * share).sum())
+    return float(np.log1p(-rate * excess).mean())
 
 
 def parameters(axes: tuple[Axis, ...], place: np.ndarray, best: np.ndarray) -> dict[str, Parameter]:

@@ -68,7 +68,7 @@ def read_fit(path: Path | str) -> FitResult:
             correlation=_array(content.get("correlation")), samples=_array(content.get("samples")),
             chi2=_number(content.get("chi2"), np.nan),
             degrees_of_freedom=_number(content.get("degrees_of_freedom"), np.nan),
-            criterion=content.get("criterion") or {}, tests=content.get("tests") or {},
+            criterion=_numbers(content.get("criterion")), tests=_numbers(content.get("tests")),
             noise_band_hz=None if band is None else (float(band[0]), float(band[1])),
         )  # fmt: skip
     except FileNotFoundError:
@@ -79,6 +79,10 @@ def read_fit(path: Path | str) -> FitResult:
 
 def _number(value: Any, missing: float) -> float:
     return missing if value is None else float(value)
+
+
+def _numbers(values: dict[str, Any] | None) -> dict[str, float]:
+    return {name: _number(value, np.nan) for name, value in (values or {}).items()}
 
 
 def _array(value: Any) -> np.ndarray | None:

@@ -80,7 +80,7 @@ class _Costs:
         self.hinge = [complex(*place) for place in links.hinge]
         self.samples = [max(int(count), 1) for count in links.evidence.sum(1)]
         self.known = [_numbers(row) for row in links.known]
-        self.sharing = _numbers(links.known.any(-1))
+        self.sharing = _numbers(np.any(links.known, axis=-1))
         self.crossing = _numbers(_crossings(links))
         ratio = np.log(links.length[:, None] / links.length[None]) / LENGTH_SLACK
         both = links.is_full[:, None] & links.is_full[None]

@@ -26,6 +26,11 @@ class Candidates:
     def length(self) -> np.ndarray:
         return np.linalg.norm(self.end - self.start, axis=1)
 
+    def bars(self, width: float) -> Bars:
+        """The same as bars of this width."""
+        count = len(self.edges)
+        return Bars(self.start, self.end, np.full(count, width), np.zeros(count))
+
 
 def candidates(sight: Sight, segments: list[np.ndarray], bars: Bars) -> Candidates:
     """The runs through every bar and beside every edge."""

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
-from rulerlab.track.sticks.extend import OUTLINE, Chain
+from rulerlab.track.sticks.candidates import Candidates
+from rulerlab.track.sticks.extend import COVERED, LIKE, Chain, covered_share, disc, unexplained
 from rulerlab.track.sticks.pairs import Bars
 from rulerlab.track.sticks.sight import Sight
 from rulerlab.track.sticks.wood import bar_mask
 
+OUTLINE = 1.25  # widths: what lies this near to a stick is explained by it
 LIKE_WIDTH = 0.2  # bars this near to the sticks' width (relative) may be sticks
 LEFT_OVER = 0.7  # share of a bar that no stick of the chain explains
 LENGTHS = (0.3, 1.25)  # of a full section: a bar that may be a stick or what shows of one
 REACH = 1.5  # widths from the tip of the chain to a bar that may continue it
 RIM = 2.0  # widths: bars that reach the rim of the picture belong to the board or the table
+CLEARLY = 0.7  # share of its edges that is seen of what is certainly a strip
 MOST_LEFT = 1  # bars elsewhere that may be left over: a pencil, the edge of a board
+AROUND = 2.0  # widths around the chain in which what looks like stick should be part of it
+TOUCHES_PX = 3  # from the outline of a stick to what touches it
+HAND = 4.0  # widths from an end within which what lies beyond it may be a hand
+LOOSE = (0.2, 1.0)  # squared widths of stick beside a chain that say that a section is missing:
+CLUTTER = 1.0  # the second, where so many squared widths of the ground elsewhere look like stick
 
 
 def left_over(sight: Sight, bars: Bars, chain: Chain, over: float) -> Bars:
@@ -32,20 +41,90 @@ def left_over(sight: Sight, bars: Bars, chain: Chain, over: float) -> Bars:
     return bars.pick(like & (sight.at(known, place).mean(1) < 1 - LEFT_OVER))
 
 
-def continues(sight: Sight, bars: Bars, chain: Chain, over: float) -> np.ndarray:
-    """Which of the bars begin where the chain ends, (B,) bool."""
+def continues(
+    sight: Sight, lab: np.ndarray, bars: Bars, chain: Chain, over: float
+) -> np.ndarray:
+    """Which of the bars begin where the chain ends, (B,) bool; fingers on its end do not count."""
     near = np.zeros(len(bars.width), bool)
-    for hinge in (chain.place[0], chain.place[-1]):
+    for way in (chain, chain.reversed()):
+        if covered_share(sight, lab, way, over) > COVERED:
+            continue
         for end in (bars.start, bars.end):
-            near |= np.linalg.norm(end - hinge, axis=1) < over + REACH * sight.width
+            near |= np.linalg.norm(end - way.place[-1], axis=1) < over + REACH * sight.width
     return near
 
 
-def doubt(sight: Sight, bars: Bars, chain: Chain, over: float) -> str | None:
-    """Why a chain can't be believed, in words; None when nothing speaks against it."""
-    loose = left_over(sight, bars, chain, over)
+def loose_area(sight: Sight, chain: Chain, over: float) -> float:
+    """How much of the picture looks like stick and touches the chain, but is no part of it.
+
+    The largest such piece, in squared widths; 0 if it is none that counts. What lies beyond the
+    chain's ends is left out, since a hand may look alike, and so is what mostly lies further off
+    or reaches the rim of the picture: the ground or a board.
+    """
+    width = sight.width
+    rest = (unexplained(sight, chain, over) > LIKE).astype(np.uint8)
+    outline = bar_mask(chain.bars(width), rest.shape, wide=1.0, longer=over / width)
+    reach, touch = (cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(size) + 1,) * 2)
+                    for size in (AROUND * width, TOUCHES_PX))
+    for last, before in ((chain.place[0], chain.place[1]), (chain.place[-1], chain.place[-2])):
+        _erase_beyond(rest, last, (last - before) / np.linalg.norm(last - before), width)
+    count, piece = cv2.connectedComponents(rest)
+    solid = outline.astype(np.uint8)
+    near, touching = (np.bincount(piece[cv2.dilate(solid, size) > 0], minlength=count)
+                      for size in (reach, touch))
+    own = (near > 0.5 * np.bincount(piece.ravel(), minlength=count)) & (touching > 0)
+    own[np.concatenate([piece[0], piece[-1], piece[:, 0], piece[:, -1]])] = False
+    area = float(near[1:][own[1:]].max(initial=0) / width**2)
+    clutter = float((rest.sum() - near[1:].sum()) / width**2)
+    return area if area > LOOSE[int(clutter > CLUTTER)] else 0.0
+
+
+def bare_area(sight: Sight, chain: Chain) -> float:
+    """How much of a chain's sticks shows no stick but other colours, squared widths.
+
+    Print and rivets are left out: they are narrower than a stick.
+    """
+    inside = bar_mask(chain.bars(sight.width), sight.evidence.shape, wide=1.0)
+    bare = (inside & (sight.evidence < -LIKE)).astype(np.uint8)
+    bare = cv2.morphologyEx(bare, cv2.MORPH_OPEN, disc(sight.width))
+    return float(bare.sum() / sight.width**2)
+
+
+def _erase_beyond(image: np.ndarray, tip: np.ndarray, way: np.ndarray, width: float) -> None:
+    """Set 0 what lies near a tip on its far side."""
+    side = np.array([-way[1], way[0]])
+    corners = [tip + width * (along * way + across * side)
+               for along, across in ((0, -HAND), (HAND, -HAND), (HAND, HAND), (0, HAND))]
+    cv2.fillConvexPoly(image, np.round(corners).astype(np.int32), 0)
+
+
+def _in_hand(
+    sight: Sight, lab: np.ndarray, bars: Bars, chain: Chain, over: float
+) -> np.ndarray:
+    """Which of the bars may be fingers or an arm, (B,) bool: they lie beyond a pulled end."""
+    hand = np.zeros(len(bars.width), bool)
+    for way in (chain, chain.reversed()):
+        if way.kinds[-1] != "half" and covered_share(sight, lab, way, over) > COVERED:
+            along = way.place[-1] - way.place[-2]
+            hand |= ((bars.start + bars.end) / 2 - way.place[-1]) @ along > 0
+    return hand
+
+
+def doubt(
+    sight: Sight, lab: np.ndarray, bars: Bars, seen: Candidates, chain: Chain, over: float
+) -> str | None:
+    """Why a chain can't be believed, in words; None when nothing speaks against it.
+
+    `seen` are the sticks that there may be, whether the chain has them or not.
+    """
     count = len(chain.kinds)
-    if continues(sight, loose, chain, over).any() or len(loose.width) > MOST_LEFT:
-        return (f"a chain of {count} sections stands out, but {len(loose.width)} more strips like "
-                "its sections lie beside it")
+    if loose_area(sight, chain, over):
+        return (f"a chain of {count} sections stands out, but more of what they are made of lies "
+                "beside them")
+    bars = bars.joined(seen.bars(sight.width).pick(seen.edges > CLEARLY))
+    loose = left_over(sight, bars, chain, over)
+    loose = loose.pick(~_in_hand(sight, lab, loose, chain, over))
+    if continues(sight, lab, loose, chain, over).any() or len(loose.width) > MOST_LEFT:
+        return (f"a chain of {count} sections stands out, but more strips like its sections lie "
+                "beside it")
     return None

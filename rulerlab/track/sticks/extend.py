@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from rulerlab.track.sticks.assemble import COST, FREE_COST
@@ -14,9 +16,12 @@ from rulerlab.track.sticks.wood import CLEAR, bar_mask
 STEP_DEG = 0.5
 ACROSS = (-0.4, -0.2, 0.0, 0.2, 0.4)  # widths from the axis at which colours are looked at
 ALONG = 40
-OUTLINE = 1.25  # widths: what lies this near to a stick is explained by it
+OUTLINE_PX = 1.5  # what lies this near to a stick is explained by it
+SLIVER = 0.24  # widths: what is left over beside a stick is a leak of its edge if it is thinner
 LIKE = 0.5  # evidence above which a place plainly shows stick, and below its negative does not
 NEW = 0.07  # share of a stick that must show where no other stick is
+NO_MORE = 0.05  # mean evidence of further stick beyond a tip, at most; a wire may be there
+PLAIN = 0.12  # the same where something else lies beyond the held end, like the rim of a board
 WRONG = 0.06  # share of a stick that may show the colour of something else
 TIP_SHOWS = 2.0  # how much more a half section counts: a full one would not end where it does
 APART = 0.9  # widths: no two hinges are nearer to each other
@@ -51,11 +56,25 @@ class Chain:
         return Bars(self.place[:-1], self.place[1:], np.full(count, width), np.zeros(count))
 
 
-def unexplained(sight: Sight, chain: Chain, over: float, *, wide: float = OUTLINE) -> np.ndarray:
-    """-1..1 where the picture shows something else or sticks; 0 where the chain explains it."""
+def unexplained(
+    sight: Sight, chain: Chain, over: float, *, wide: float | None = None
+) -> np.ndarray:
+    """-1..1 where the picture shows something else or sticks; 0 where the chain explains it.
+
+    `wide` are the widths of what a stick explains, its outline by default.
+    """
+    wide = 1 + 2 * OUTLINE_PX / sight.width if wide is None else wide
     known = bar_mask(chain.bars(sight.width), sight.evidence.shape, wide=wide,
                      longer=1.2 * over / sight.width)
-    return np.where(known, 0.0, np.clip(sight.evidence, -1, 1)).astype(np.float32)
+    rest = np.where(known, 0.0, np.clip(sight.evidence, -1, 1)).astype(np.float32)
+    broad = cv2.morphologyEx((rest > 0).astype(np.uint8), cv2.MORPH_OPEN, disc(sight.width))
+    rest[(rest > 0) & (broad == 0)] = 0.0
+    return rest
+
+
+def disc(width: float) -> np.ndarray:
+    """What fits into anything broader than a leak."""
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (max(round(SLIVER * width), 3),) * 2)
 
 
 def extend(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> tuple[Chain, float]:
@@ -74,6 +93,19 @@ def extend(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> tuple[Ch
         gain += _worth_of_new(sight, chain, longer, over)
         chain = longer
     return chain, gain
+
+
+def without_ends(
+    sight: Sight, chain: Chain, over: float, score: float
+) -> Iterator[tuple[Chain, float]]:
+    """The chain without its last section, and without its first; each with its score."""
+    if len(chain.kinds) < 4:
+        return
+    for way in (chain, chain.reversed()):
+        shorter = Chain(way.place[:-1], way.kinds[:-1])
+        if shorter.kinds[-1] == "full":
+            worth = _worth_of_new(sight, shorter, way, over)
+            yield (shorter if way is chain else shorter.reversed()), score - worth
 
 
 def _worth_of_new(sight: Sight, before: Chain, after: Chain, over: float) -> float:
@@ -119,11 +151,13 @@ def _one_more(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> Chain
     full = chain.full_px
     if not np.isfinite(full) or chain.kinds[-1] == "free":
         return None
-    if covered_share(sight, lab, chain, over) > COVERED:
-        return None
+    covered = covered_share(sight, lab, chain, over) > COVERED
+    if covered and "free" not in chain.kinds:
+        return None  # the pulled end, in a hand
     rest = unexplained(sight, chain, over)
     if chain.kinds[-1] == "half":
-        return _one_free(sight, chain, over, full) if len(chain.kinds) > 1 else None
+        open_end = len(chain.kinds) > 1 and not covered
+        return _one_free(sight, chain, over, full) if open_end else None
     angle = np.radians(np.arange(0, 360, STEP_DEG))
     way = np.c_[np.cos(angle), np.sin(angle)]
     hinge = chain.place[-1]
@@ -132,10 +166,10 @@ def _one_more(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> Chain
         size = share * full
         end = hinge + way * size
         new, wrong = _shown(sight, rest, hinge, way, size)
-        beyond = _ground_beyond(sight, end, way, over)
+        beyond = _ends(sight, rest, end, way, over)
         start = np.broadcast_to(hinge, end.shape)
         seen = support(sight, start, end)
-        good = (new > NEW) & (wrong < WRONG) & beyond & (seen.cover > 0.85)
+        good = (new > (PLAIN if covered else NEW)) & (wrong < WRONG) & beyond & (seen.cover > 0.85)
         good &= seen.edges > OWN_EDGES * new - 0.05
         apart = np.linalg.norm(end[:, None] - chain.place[None], axis=-1).min(1)
         good &= (apart > APART * sight.width) & ~_crosses(hinge, end, chain.place[:-1])
@@ -143,16 +177,20 @@ def _one_more(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> Chain
         if gain.max() > best:
             best = float(gain.max())
             chosen = Chain(np.vstack([chain.place, end[gain.argmax()]]), (*chain.kinds, kind))
-    return chosen or _one_free(sight, chain, over, full)
+    if chosen is None and not covered:
+        return _one_free(sight, chain, over, full)
+    return chosen
 
 
-def _ground_beyond(sight: Sight, end: np.ndarray, way: np.ndarray, over: float) -> np.ndarray:
-    """Whether the colour of sticks ends beyond each tip (A, 2); a wire may stick out there."""
+def _ends(
+    sight: Sight, rest: np.ndarray, end: np.ndarray, way: np.ndarray, over: float
+) -> np.ndarray:
+    """Whether what the chain leaves unexplained of sticks ends beyond each tip (A, 2)."""
     normal = np.c_[-way[:, 1], way[:, 0]]
     reach = over + np.array([0.4, 0.6, 0.8]) * sight.width
     place = (end[:, None, None] + reach[:, None, None] * way[:, None, None]
              + np.array(ACROSS)[:, None] * sight.width * normal[:, None, None])
-    return sight.at(sight.evidence, place, -5.0).mean((1, 2)) < 0
+    return sight.at(rest, place, -1.0).mean((1, 2)) < NO_MORE
 
 
 def _crosses(hinge: np.ndarray, end: np.ndarray, line: np.ndarray) -> np.ndarray:

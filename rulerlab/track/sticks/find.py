@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rulerlab.errors import InputError
 from rulerlab.track.sticks.assemble import Path, best_paths
-from rulerlab.track.sticks.candidates import candidates
-from rulerlab.track.sticks.check import continues, doubt, left_over
-from rulerlab.track.sticks.extend import Chain, extend
-from rulerlab.track.sticks.links import Links, full_lengths, link, overhang
+from rulerlab.track.sticks.candidates import Candidates, candidates
+from rulerlab.track.sticks.check import bare_area, continues, doubt, left_over, loose_area
+from rulerlab.track.sticks.extend import Chain, extend, without_ends
+from rulerlab.track.sticks.links import Links, full_lengths, link, overhang, own_edges
 from rulerlab.track.sticks.orient import held_first
 from rulerlab.track.sticks.pairs import (
     Bars,
@@ -22,14 +22,15 @@ from rulerlab.track.sticks.pairs import (
     working_picture,
 )
 from rulerlab.track.sticks.refine import refine
-from rulerlab.track.sticks.sight import Sight, look, slopes, support
+from rulerlab.track.sticks.sight import Sight, look, slopes
 from rulerlab.track.sticks.wood import stick_evidence
 
 SAME_WIDTH = 0.12  # bars whose widths differ by less than this share may be the same kind of stick
 PASSES = 3  # times that the colours are learned anew from the chain found
-PLAIN = 0.5  # evidence with which an end section is plainly seen
+PLAIN = 0.4  # share of its own edges with which an end section is plainly seen
 HIDDEN = 1.0  # widths by which the free end of one that is not may lie aside
 LEAST_SCORE = 1.6  # well-seen sticks that make a chain
+MISFIT = 5.0  # well-seen sticks that speak against a chain, per stick left over or not there
 HELP = ("give the joints (of a clip: those of its first frame) with --joints FILE, "
         "or pick them with --pick")
 
@@ -59,6 +60,7 @@ class _Guess:
     paths: tuple[Path, ...]  # the best one first
     links: Links
     sight: Sight
+    seen: Candidates
     over: float
 
     @property
@@ -103,14 +105,14 @@ def find_chain(
     segments = edge_segments(lab)
     bars = find_bars(lab, segments)
     guess = _search(_Seen(lab, slopes(lab), segments), bars)
-    chain, score = _grown(guess, lab)
-    why_not = doubt(guess.sight, bars, chain, guess.over)
+    sight, chain, score = _grown(guess, lab)
+    why_not = doubt(sight, lab, bars, guess.seen, chain, guess.over)
     if points is not None and len(chain.place) != points:
         raise InputError(
             f"{len(chain.place)} joints are found, rig.toml says points = {points}; {HELP}")
-    chain, covered, why = held_first(guess.sight, lab, chain, guess.over, pull)
-    refined = refine(guess.sight, chain, guess.over, seen_ends=(True, not covered))
-    covariance = refined.covariance + _hidden_ends(guess.sight, refined.place)
+    chain, covered, why = held_first(sight, lab, chain, guess.over, pull)
+    refined = refine(sight, chain, guess.over, seen_ends=(True, not covered))
+    covariance = refined.covariance + _hidden_ends(sight, refined.place)
     found = Found(
         refined.place / scale, covariance / scale**2, refined.width / scale,
         chain.kinds, score, (why,) if why else (), covered,
@@ -123,9 +125,9 @@ def find_chain(
 def _hidden_ends(sight: Sight, place: np.ndarray) -> np.ndarray:
     """Covariance to add where little shows of an end section: its free end may lie aside."""
     more = np.zeros(place.size)
-    for end, first, last in ((slice(0, 2), 0, 1), (slice(-2, None), -2, -1)):
-        seen = support(sight, place[[first]], place[[last]])
-        more[end] = (HIDDEN * sight.width) ** 2 if seen.edges[0] < PLAIN else 0.0
+    own = own_edges(sight, place)
+    for end, section in ((slice(0, 2), 0), (slice(-2, None), -1)):
+        more[end] = (HIDDEN * sight.width) ** 2 if own[section] < PLAIN else 0.0
     return np.diag(more)
 
 
@@ -143,7 +145,7 @@ def _search(seen: _Seen, bars: Bars) -> _Guess:
     for _ in range(PASSES):
         chain = best.chain(best.paths[0])
         loose = left_over(best.sight, bars, chain, best.over)
-        loose = loose.pick(continues(best.sight, loose, chain, best.over))
+        loose = loose.pick(continues(best.sight, seen.lab, loose, chain, best.over))
         again = _assemble(seen, _sticks(best).joined(loose))
         if again is None or again.score <= best.score:
             break
@@ -161,7 +163,7 @@ def _assemble(seen: _Seen, bars: Bars) -> _Guess | None:
         links = link(sight, found, full, over)
         paths = best_paths(links)
         if paths and (best is None or paths[0].score > best.score):
-            best = _Guess(tuple(paths), links, sight, over)
+            best = _Guess(tuple(paths), links, sight, found, over)
     return best
 
 
@@ -172,10 +174,23 @@ def _sticks(guess: _Guess) -> Bars:
     return guess.chain(path).bars(guess.sight.width).pick(good)
 
 
-def _grown(guess: _Guess, lab: np.ndarray) -> tuple[Chain, float]:
-    """The chain that is best when the sticks beyond its ends count as well, and its score."""
-    grown = []
+def _grown(guess: _Guess, lab: np.ndarray) -> tuple[Sight, Chain, float]:
+    """The chain that is best when the sticks beyond its ends count as well, and its score.
+
+    The sight is one that knows the sticks' width better: of that of the bars and that of the chain
+    the smaller one, since shadows and neighbours widen either.
+    """
+    grown: list[tuple[Sight, Chain, float]] = []
     for path in guess.paths:
-        chain, gain = extend(guess.sight, lab, guess.chain(path), guess.over)
-        grown.append((chain, path.score + gain))
-    return max(grown, key=lambda one: one[1])
+        chain = guess.chain(path)
+        core = refine(guess.sight, chain, guess.over, seen_ends=(False, False))
+        sight = replace(guess.sight, width=min(core.width, guess.sight.width))
+        starts = [(Chain(core.place, chain.kinds), path.score)]
+        for chain, score in starts:
+            longer, gain = extend(sight, lab, chain, guess.over)
+            loose = loose_area(sight, longer, guess.over)
+            wrong = (loose + bare_area(sight, longer)) * sight.width / longer.full_px
+            grown.append((sight, longer, score + gain - MISFIT * wrong))
+            if loose and len(starts) == 1:
+                starts += list(without_ends(sight, chain, guess.over, score))
+    return max(grown, key=lambda one: one[2])

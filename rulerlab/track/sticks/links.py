@@ -97,7 +97,7 @@ def link(sight: Sight, found: Candidates, full: float, over: float) -> Links:
     good = _best_of_each(ends, np.where(good, seen.edges, -np.inf))
     seen = Support(seen.cover[good], seen.edges[good], seen.seen[good], seen.place[good])
     evidence = seen.seen.reshape(len(good), 2 * SAMPLES) > SPEAKS
-    known = _known(seen, start[good], end[good], sight.width) & evidence[:, None]
+    known = shared_edges(seen, start[good], end[good], sight.width) & evidence[:, None]
     return Links(hinge, ends[good], seen.edges, length[good], evidence, known, size)
 
 
@@ -129,8 +129,20 @@ def _best_of_each(ends: np.ndarray, worth: np.ndarray) -> np.ndarray:
     return np.array(sorted(best.values()), int)
 
 
-def _known(seen: Support, start: np.ndarray, end: np.ndarray, width: float) -> np.ndarray:
-    """Which edge samples of each stick (rows) lie on the edges of each other stick (columns)."""
+def own_edges(sight: Sight, place: np.ndarray) -> np.ndarray:
+    """Share of the edges of each section between joints (N, 2) that is seen, and no other's."""
+    seen = support(sight, place[:-1], place[1:])
+    speaks = seen.seen.reshape(len(seen.edges), 2 * SAMPLES) > SPEAKS
+    others = shared_edges(seen, place[:-1], place[1:], sight.width)
+    others[np.arange(len(others)), np.arange(len(others))] = False
+    return (speaks & ~others.any(1)).mean(1)
+
+
+def shared_edges(seen: Support, start: np.ndarray, end: np.ndarray, width: float) -> np.ndarray:
+    """Which edge samples of each stick (rows) lie on the edges of each other stick (columns).
+
+    (K, K, 2 * SAMPLES) bool; each stick's own edges lie on its own.
+    """
     count, samples = len(start), 2 * SAMPLES
     way = end - start
     length = np.maximum(np.linalg.norm(way, axis=1), 1e-9)
