@@ -148,7 +148,7 @@ def test_a_clip_without_a_rig_in_view(track, tmp_path):
 
 
 def test_a_folder_without_videos(track, tmp_path):
-    assert "holds no videos" in complaint(track(tmp_path), 3)
+    assert "holds no pictures or videos" in complaint(track(tmp_path), 3)
 
 
 def test_a_clip_that_may_not_be_read(track, clip, tmp_path):

@@ -1,15 +1,18 @@
 """A bare ruler in one picture: found without a person, or refused; run folder and fallbacks."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from rulerlab.camera import Camera, write_camera
 from rulerlab.cli import main
 from rulerlab.errors import InputError
-from rulerlab.track.sticks.find import find_chain
-from rulerlab.track.still import read_joints
+from rulerlab.rig import CameraOfRig, Rig
+from rulerlab.track.sticks.find import Doubtful, find_chain
+from rulerlab.track.still import Still, read_joints, track_still, without_lens
 
 WIDTH, OVERHANG = 20.0, 11.0
 PAPER, WOOD, GREY = (232, 236, 238), (120, 175, 215), (110, 112, 115)
@@ -183,3 +186,56 @@ def test_a_text_file_named_png_is_no_picture(tmp_path, capsys):
     photo.write_text("not a picture")
     assert run("track", photo) == 3
     assert "not a picture" in capsys.readouterr().err
+
+
+def test_a_half_section_behind_another_is_found_by_the_sliver_that_shows():
+    truth = zig_zag([5, 5, 60, 70, 130], [110, 220, 220, 220, 220])
+    found = find_chain(draw(truth))
+    assert found.joints_px.shape == truth.shape
+    off, sigma = np.abs(found.joints_px - truth), found.sigma_px
+    assert (off[0] < 3 * sigma[0]).all()
+    assert off[2:].max() < 4
+
+
+def test_a_chain_beside_which_more_of_its_sticks_lie_is_doubted():
+    picture = draw(open_ruler())
+    strips = draw(np.array([[1000.0, 150.0], [1000.0, 370.0]]))
+    for x in (0, 80, 160):
+        picture[100:420, 940 + x : 1020 + x] = strips[100:420, 960:1040]
+    with pytest.raises(Doubtful, match="more"):
+        find_chain(picture)
+
+
+def test_a_folder_of_pictures_becomes_a_run_folder_each_and_a_table(tmp_path, capsys):
+    for name, picture in (("a.png", draw(open_ruler())), ("b.jpg", desk())):
+        cv2.imwrite(str(tmp_path / name), picture)
+    assert run("track", tmp_path, "--json", "-q") == 6
+    first, second = json.loads(capsys.readouterr().out)["runs"]
+    assert first["ok"] and first["points"] == len(open_ruler())
+    assert not second["ok"] and "no folding ruler" in second["message"]
+    assert (tmp_path / "a.rulerlab" / "tracks.csv").is_file()
+    assert not (tmp_path / "b.rulerlab").exists()
+
+
+def test_a_bent_lens_is_taken_out_before_the_sticks_are_looked_for(tmp_path):
+    lens = Camera((1280, 720), np.array([[1100.0, 0, 640], [0, 1100, 360], [0, 0, 1]]),
+                  np.array([-0.25, 0.06, 0.0, 0.0, 0.0]))
+    truth, picture = open_ruler(), draw(open_ruler())
+    focal, centre = 1100.0, [640.0, 360.0]
+    pixels = np.stack(np.meshgrid(np.arange(1280.0), np.arange(720.0)), -1)
+    source = (lens.undistort(pixels) * focal + centre).astype(np.float32)
+    bent = cv2.remap(picture, source[..., 0], source[..., 1], cv2.INTER_CUBIC)
+    rays = np.c_[(truth - centre) / focal, np.ones(len(truth))]
+    seen = lens.project(rays, np.zeros(3), np.zeros(3))
+    write_camera(tmp_path / "camera.toml", lens)
+    rig = Rig(camera=CameraOfRig(str(tmp_path / "camera.toml")))
+    straight, joints = without_lens(Still(Path("bent.png"), bent), rig, seen)
+    assert np.allclose(joints, truth, atol=0.01)
+    assert np.abs(seen - truth).max() > 5
+    found = find_chain(straight.bgr).joints_px
+    assert np.abs(found[1:-1] - truth[1:-1]).max() < 3
+
+
+def test_blocks_are_no_rig_that_a_picture_is_read_of():
+    with pytest.raises(InputError, match="film the rig"):
+        track_still(Still(Path("blocks.png"), desk()), Rig(kind="blocks"))

@@ -45,9 +45,7 @@ def command(videos, rig_path, camera, output, force, at_s, joints_path, pick, no
     annotated.mp4, plots/, report.html and run.json. Single pictures (png, jpg, ...) of a bare
     ruler are read likewise; they give annotated.png.
     """
-    from rulerlab.video import files_in
-
-    files = files_in(videos)
+    files = _files(videos)
     if (joints_path or pick) and len(files) != 1:
         raise UsageError("--joints and --pick are for one picture or video at a time")
     joints = _joints(files[0], joints_path, pick)
@@ -59,6 +57,21 @@ def command(videos, rig_path, camera, output, force, at_s, joints_path, pick, no
         _say(summary, as_json)
         return 4 if summary["quality"] else 0
     return _batch(files, output, as_json, options)
+
+
+def _files(paths: tuple[Path, ...]) -> list[Path]:
+    """Files as they are, folders as the videos in them, or where they hold none, the pictures."""
+    from rulerlab.track.still import PICTURE_SUFFIXES
+    from rulerlab.video import VIDEO_SUFFIXES, files_in
+
+    files: list[Path] = []
+    for path in paths:
+        try:
+            files += files_in([path])
+        except InputError:
+            found = files_in([path], VIDEO_SUFFIXES + PICTURE_SUFFIXES)
+            files += [file for file in found if not file.stem.endswith(".pick")]
+    return list(dict.fromkeys(files))
 
 
 def _is_picture(path: Path) -> bool:
@@ -160,9 +173,9 @@ def _track_picture(path: Path, target: Path, rig: Rig, joints: Any, *, force: bo
     """Read one picture of a bare ruler into a run folder; what to say about it."""
     from rulerlab.cli._run_folder import write_run
     from rulerlab.store import open_run
-    from rulerlab.track.still import read_still, track_still
+    from rulerlab.track.still import read_still, track_still, without_lens
 
-    still = read_still(path)
+    still, joints = without_lens(read_still(path), rig, joints)
     tracked = track_still(still, rig, joints_px=joints)
     for note in () if quiet else tracked.notes:
         click.echo(f"found: {note}", err=True)

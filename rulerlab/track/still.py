@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from rulerlab.camera import read_camera
 from rulerlab.errors import InputError
 from rulerlab.records import DETECTED, Tracks
 from rulerlab.rig import DIRECTIONS, Rig
@@ -19,6 +20,7 @@ from rulerlab.track.grid import view_from_grid
 from rulerlab.track.register import View
 from rulerlab.track.scale import view_from_sections
 from rulerlab.track.sticks.find import Found, find_chain
+from rulerlab.track.tags import find_tags
 from rulerlab.video import Frame
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -69,6 +71,28 @@ def read_still(path: Path) -> Still:
     return Still(path, picture)
 
 
+def without_lens(
+    still: Still, rig: Rig, joints_px: np.ndarray | None = None
+) -> tuple[Still, np.ndarray | None]:
+    """The picture, and joints (N, 2) given in it, as a lens that does not bend lines shows them.
+
+    Both are the same where rig.toml names no camera. Raises InputError when its file holds none, or
+    one with another shape of picture.
+    """
+    if not rig.camera.calibration:
+        return still, joints_px
+    camera = read_camera(Path(rig.camera.calibration)).scaled_to(still.width, still.height)
+    focal, centre = np.diag(camera.camera_matrix)[:2], camera.camera_matrix[:2, 2]
+    pixels = np.stack(np.meshgrid(np.arange(still.width), np.arange(still.height)), -1)
+    rays = np.dstack([(pixels - centre) / focal, np.ones(pixels.shape[:2])])
+    place = camera.project(rays, np.zeros(3), np.zeros(3)).astype(np.float32)
+    straight = cv2.remap(still.bgr, place[..., 0], place[..., 1], cv2.INTER_CUBIC,
+                         borderMode=cv2.BORDER_REPLICATE)
+    if joints_px is not None:
+        joints_px = camera.undistort(joints_px) * focal + centre
+    return replace(still, bgr=straight), joints_px
+
+
 def write_png(path: Path, picture_bgr: np.ndarray) -> None:
     """Write a picture (H, W, 3)."""
     path.write_bytes(cv2.imencode(".png", picture_bgr)[1].tobytes())
@@ -100,17 +124,30 @@ def read_joints(path: Path) -> np.ndarray:
 def track_still(still: Still, rig: Rig, *, joints_px: np.ndarray | None = None) -> Tracked:
     """The chain in a picture, as tracks of one frame.
 
-    `joints_px` (N, 2), held end first, replaces the search. Raises InputError when no ruler is
-    found, or another number of joints than rig.toml says.
+    `joints_px` (N, 2), held end first, replaces the search. A picture that a lens has bent is taken
+    through `without_lens` first. Raises InputError when no ruler is found, or another number of
+    joints than rig.toml says, or when the rig is none that a picture can be read of.
     """
+    if rig.kind == "blocks":
+        raise InputError(f"{still.path}: single pictures are read of folding rulers only, rig.toml "
+                         "says kind = 'blocks': film the rig, or leave the kind out")
     began = time.perf_counter()
     if joints_px is None:
         pull = DIRECTIONS[rig.pull] if rig.pull else None
-        found = find_chain(still.bgr, points=rig.points, pull=pull)
+        try:
+            found = find_chain(still.bgr, points=rig.points, pull=pull)
+        except InputError as error:
+            raise InputError(f"{still.path}: {error}{_marks_seen(still, rig)}") from None
         notes = [*found.notes]
+        if rig.marks.kind in ("dots", "tags"):
+            notes.append(f"the {rig.marks.kind} of rig.toml are not used: a picture is read by the "
+                         "sticks themselves")
     else:
         found = _given(joints_px)
         notes = ["the joints were given by hand"]
+    if rig.camera.calibration:
+        notes.append("the lens of the camera file is taken out: pixels are those of the "
+                     "straightened picture, as in annotated.png")
     count = len(found.joints_px)
     notes.insert(0, f"{count} joints, {count - 1} sections")
     blocks = np.arange(2 * count).reshape(count, 2)
@@ -125,6 +162,13 @@ def track_still(still: Still, rig: Rig, *, joints_px: np.ndarray | None = None) 
     health = {"frames": 1, "ghosts": [], "duplicates": [], "blurred": [],
               "seconds": round(seconds, 3), "frames_per_s": round(1 / seconds, 2)}
     return Tracked(tracks, view, height, "ruler", "sticks", notes, warnings, health)
+
+
+def _marks_seen(still: Still, rig: Rig) -> str:
+    """What to add where no ruler is found, but the rig carries tags."""
+    own = set(find_tags(still.latest.luma, rig.marks.dictionary, enlarge=2).ids.tolist())
+    own -= set(rig.reference.tags_mm)
+    return f"; {len(own)} tags are seen: rigs with tags are read from films" if own else ""
 
 
 def _view(still: Still, rig: Rig, position_px: np.ndarray, notes: list[str],

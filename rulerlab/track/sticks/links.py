@@ -10,7 +10,7 @@ from rulerlab.track.sticks.candidates import Candidates
 from rulerlab.track.sticks.sight import SAMPLES, Sight, Support, support
 
 OVERHANG = 0.55  # widths from hinge to tip, when no open joint shows it
-FULL_SLACK = 0.10  # relative: perspective over the whole picture, and the hinges' own error
+FULL_SLACK = 0.15  # relative: perspective over the whole picture, and the hinges' own error
 HALF = (0.40, 0.58)  # of a full section
 LAST = (0.25, 1.7)  # of a full section: what shows of the section in the hand
 MERGE = 0.5  # widths within which two ends are one hinge
