@@ -56,8 +56,8 @@ CASES = (
     Case("none", 0.0, 0.0, seconds=12), Case("none", 0.0, 0.0),
     Case("viscous", 0.0, 0.5), Case("viscous", 0.0, 0.12),
     Case("coulomb", 0.25, 0.0), Case("coulomb", 0.06, 0.0),
-    Case("coulomb+viscous", 0.25, 1.0), Case("coulomb+viscous", 0.25, 0.5),
-    Case("coulomb+viscous", 0.06, 0.25),
+    Case("coulomb+viscous", 0.25, 1.0, seconds=12), Case("coulomb+viscous", 0.25, 1.0),
+    Case("coulomb+viscous", 0.25, 0.5), Case("coulomb+viscous", 0.06, 0.25),
     Case("stribeck", 0.25, 0.1, 2.0, 0.02), Case("stribeck", 0.25, 0.1, 1.25, 0.02),
 )  # fmt: skip
 
