@@ -16,6 +16,7 @@ from rulerlab.track.sticks.sweep import sweep
 from rulerlab.video import Frame
 
 WELL = 0.85  # share of each stick's edges that are seen in a frame that needs no second try
+FAIRLY, WORSE = 0.6, 0.05  # the same where the frame before showed little more, by so much
 LESS = 0.93  # of the score of the frame before: a frame that shows less needs a second try
 LEAST = 0.45  # share of the edges that must be seen for a frame to count
 WIDE = (1.2, 0.8, 0.5, 0.3)  # widths: reaches of a second try
@@ -34,6 +35,7 @@ class Pass:
         self._last: np.ndarray | None = None  # joints in the frame before
         self._step: np.ndarray | None = None  # by which they moved there
         self._usual = 0  # score of the frame before
+        self._enough = WELL  # of each stick's edges, seen: no second try
 
     def observe(self, frame: Frame) -> None:
         """Fit the chain in the next frame."""
@@ -43,6 +45,7 @@ class Pass:
             return
         self._step = None if self._last is None else fit.joints_px - self._last
         self._last, self._usual = fit.joints_px, fit.score
+        self._enough = np.clip(np.nanmin(fit.seen, initial=1.0) - WORSE, FAIRLY, WELL)
         self.fits[frame.index] = fit
         self.mixed[frame.index] = mixed_px(frame, self._wood, fit.joints_px, self._rods)
 
@@ -79,7 +82,8 @@ class Pass:
 
     def _is_clear(self, fit: Fit) -> bool:
         """Whether every stick is seen where it should be, and no less than in the frame before."""
-        return bool(np.nanmin(fit.seen, initial=1.0) > WELL and fit.score >= LESS * self._usual)
+        return bool(np.nanmin(fit.seen, initial=1.0) > self._enough
+                    and fit.score >= LESS * self._usual)
 
 
 def share_seen(fit: Fit) -> float:
