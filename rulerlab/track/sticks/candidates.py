@@ -61,11 +61,14 @@ def _runs(sight: Sight, start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray,
     step = np.arange(-reach, reach + 1, 1.0)
     kept_start, kept_end = [], []
     for k in range(len(start)):
-        hits = np.zeros(len(step), np.uint8)
-        for side in (-0.3, 0.0, 0.3):
-            place = np.rint(middle[k] + side * normal[k] + step[:, None] * unit[k]).astype(int)
-            x, y = (np.clip(place[:, axis] + 1, 0, stick.shape[1 - axis] - 1) for axis in (0, 1))
-            hits += stick[y, x]
+        sides = middle[k] + np.array([[-0.3], [0.0], [0.3]]) * normal[k]
+        x, y = (
+            np.rint(sides[:, None, axis] + (1 + step * unit[k, axis])).astype(int)
+            for axis in (0, 1)
+        )
+        np.clip(x, 0, breadth + 1, out=x)
+        np.clip(y, 0, height + 1, out=y)
+        hits = stick[y, x].sum(0)
         own = np.abs(step) <= length[k] / 2
         if (hits[own] >= 2).mean() < 0.7:
             continue

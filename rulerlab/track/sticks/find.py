@@ -112,7 +112,7 @@ def find_chain(
             f"{len(chain.place)} joints are found, rig.toml says points = {points}; {HELP}")
     chain, covered, why = held_first(sight, lab, chain, guess.over, pull)
     refined = refine(sight, chain, guess.over, seen_ends=(True, not covered))
-    covariance = refined.covariance + _hidden_ends(sight, refined.place)
+    covariance = refined.covariance + _hidden_ends(sight, Chain(refined.place, chain.kinds))
     found = Found(
         refined.place / scale, covariance / scale**2, refined.width / scale,
         chain.kinds, score, (why,) if why else (), covered,
@@ -122,13 +122,23 @@ def find_chain(
     return found
 
 
-def _hidden_ends(sight: Sight, place: np.ndarray) -> np.ndarray:
-    """Covariance to add where little shows of an end section: its free end may lie aside."""
-    more = np.zeros(place.size)
+def _hidden_ends(sight: Sight, chain: Chain) -> np.ndarray:
+    """Covariance (2N, 2N) to add at ends that are not plainly seen.
+
+    Where little shows of an end section its free end may lie aside. One that seems shorter than a
+    full section may go on, up to that length, under a hand.
+    """
+    place, last = chain.place, len(chain.place) - 1
+    more = np.zeros((place.size, place.size))
     own = own_edges(sight, place)
-    for end, section in ((slice(0, 2), 0), (slice(-2, None), -1)):
-        more[end] = (HIDDEN * sight.width) ** 2 if own[section] < PLAIN else 0.0
-    return np.diag(more)
+    for joint, before, section in ((0, 1, 0), (last, last - 1, -1)):
+        way = place[joint] - place[before]
+        size = float(np.linalg.norm(way))
+        wide = HIDDEN * sight.width if own[section] < PLAIN else 0.0
+        short = max(chain.full_px - size, 0.0) if chain.kinds[section] == "free" else 0.0
+        here = slice(2 * joint, 2 * joint + 2)
+        more[here, here] = wide**2 * np.eye(2) + short**2 / 3 * np.outer(way, way) / size**2
+    return more
 
 
 def _search(seen: _Seen, bars: Bars) -> _Guess:
