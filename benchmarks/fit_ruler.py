@@ -97,7 +97,7 @@ def profiles(runs: int, seed: int) -> str:
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     asked.add_argument("--runs", type=int, default=200)
     asked.add_argument("--scatter", type=float, default=0.0)
     asked.add_argument("--posterior", action="store_true")

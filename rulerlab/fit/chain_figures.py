@@ -14,7 +14,7 @@ from rulerlab.records import FitResult, Motion
 
 CORNER = ("friction_right_over_k", "friction_left_over_k", "noise_over_k", "time_scale_over_pull")
 EVEN = {axis.name: axis.low for axis in AXES if axis.zero}  # up to here an axis is even
-CELLS = 60  # per axis of the plane of friction and noise
+CELLS = 40  # per axis of the plane of friction and noise
 
 
 def of_chain(result: FitResult, motion: Motion, *, pull_section: bool) -> list[Drawing]:
@@ -82,18 +82,19 @@ def plot_plane(result: FitResult, ax: Axes) -> None:
     """Where friction and noise lie in the phase diagram: region of 95 % and of 68 %."""
     names = "noise_over_k", "friction_right_over_k"
     x, y = (column(result, name) for name in names)
-    place = [axis for name in names for axis in AXES if axis.name == name]
-    edges = [axis.value(np.linspace(0, 1, CELLS + 1)) for axis in place]
+    axes = [axis for name in names for axis in AXES if axis.name == name]
+    edges = [axis.value(_cells(np.array([axis.place(float(v)) for v in values])))
+             for axis, values in zip(axes, (x, y), strict=True)]  # fmt: skip
     density, _, _ = np.histogram2d(x, y, bins=edges)
     density = _smooth(density)
     order = np.sort(density, axis=None)[::-1]
     share = np.cumsum(order) / order.sum()
     levels = sorted({float(order[min(np.searchsorted(share, part), len(order) - 1)])
                      for part in (0.95, 0.68)})  # fmt: skip
-    middle = [axis.value((np.arange(CELLS) + 0.5) / CELLS) for axis in place]
-    ax.contourf(*middle, density.T, levels=[*levels, density.max() * 1.01], cmap="Blues",
-                vmin=0, alpha=0.8)  # fmt: skip
-    ax.plot(x[::5], y[::5], ".", ms=1.5, color=MUTED, alpha=0.5)
+    middle = [(edge[1:] + edge[:-1]) / 2 for edge in edges]
+    ax.plot(x[::5], y[::5], ".", ms=1.5, color=MUTED, alpha=0.5, zorder=1)
+    ax.contourf(*middle, density.T, levels=[*levels, density.max() * 1.01], cmap="Blues", vmin=0,
+                alpha=0.7, zorder=2)  # fmt: skip
     for name, scale in zip(names, (ax.set_xscale, ax.set_yscale), strict=True):
         scale("asinh", linear_width=EVEN[name])
     ticks = [0, 0.01, 0.03, 0.1, 0.3, 1]
@@ -101,6 +102,13 @@ def plot_plane(result: FitResult, ax: Axes) -> None:
            yticklabels=map(str, ticks), xlabel="noise / k, in units of the pull",
            ylabel="friction to the right / k, in units of the pull",
            title="Friction and noise: draws, and the regions of 68 and 95 %")
+
+
+def _cells(place: np.ndarray) -> np.ndarray:
+    """Edges of CELLS cells on an axis from 0 to 1, around all draws."""
+    low, high = float(place.min()), float(place.max())
+    room = 0.15 * (high - low) + 0.003
+    return np.linspace(max(low - room, 0.0), min(high + room, 1.0), CELLS + 1)
 
 
 def _smooth(density: np.ndarray) -> np.ndarray:

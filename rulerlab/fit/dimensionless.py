@@ -29,13 +29,14 @@ AXES = (
     Axis("kick_over_time_scale", "1", 1e-3, 0.03, zero=False),
     Axis("wander", "1", 0.001, ALLOWED),
 )
-REPEATS = 0.5  # correlation of successive surprises from which the law is not the motion's
+WORTH = 0.5  # weight of the log likelihood: intervals of the whole of it are too narrow
+REPEATS = 0.3  # correlation of successive surprises from which the law is not the motion's
 FLOOR = 1e-4  # of the pull: accuracy of the integration, and of a motion without errors
 REST = 0.2  # of the pull's duration: how much of the rest before it is looked at
 FRAMES, ALL_FRAMES = 100, 600  # frames compared in the quick answer, and in the posterior
 DRAWS, ALL_DRAWS = 400, 5000  # independent draws' worth
 PLACES, ALL_PLACES = 10_000, 200_000  # places looked at, at most
-ENOUGH, ALL_ENOUGH = 80, 600  # that must count before the search goes on
+ENOUGH, ALL_ENOUGH = 120, 600  # that must count before the search goes on
 KEPT = 2000  # draws that stay with the result
 
 
@@ -211,7 +212,7 @@ def posterior_of(
 
     def density(place: np.ndarray) -> float:
         law = law_at(place)
-        return sum(foretell(one.seen, law).log_likelihood for one in prepared)
+        return WORTH * sum(foretell(one.seen, law).log_likelihood for one in prepared)
 
     return sampling.sample(
         density, len(AXES), np.random.default_rng(seed),
@@ -255,7 +256,8 @@ def result_of(draws: Draws, prepared: Sequence[Prepared]) -> FitResult:
     wander = found["wander"]
     chance = float(chdtrc(degrees, chi2))
     memory, memory_chance = _memory(best)
-    told = _faults(wander, chi2 / degrees if chance <= 0.01 else 0.0, memory)
+    told = _faults(wander, chi2 / degrees if chance <= 0.01 else 0.0, memory,
+                   _astray(prepared, law_at(draws.best)))  # fmt: skip
     with np.errstate(divide="ignore", invalid="ignore"):
         correlation = np.nan_to_num(np.corrcoef(values, rowvar=False))
     return FitResult(
@@ -277,7 +279,13 @@ def _memory(best: Sequence[Foretold]) -> tuple[float, float]:
     return product / square, math.erfc(abs(product / square) * math.sqrt(count / 2))
 
 
-def _faults(wander: Parameter, excess: float, memory: float) -> list[str]:
+def _astray(prepared: Sequence[Prepared], law: Law) -> float:
+    """How far blocks are from the chain that knows the pull alone, rms in units of the pull."""
+    off = [(one.seen.place - free_run(one.seen, law)) / np.ptp(one.seen.hand) for one in prepared]
+    return math.sqrt(max(float(np.nanmean(one**2)) for one in off))
+
+
+def _faults(wander: Parameter, excess: float, memory: float, astray: float) -> list[str]:
     """Why the chain does not explain the motion; `excess` is chi2 per degree of freedom where
     that is too much."""
     told = []
@@ -287,6 +295,9 @@ def _faults(wander: Parameter, excess: float, memory: float) -> list[str]:
     if wander.bound == "lower":
         told.append(f"blocks wander by more than {100 * wander.low95:.0f} % of the pull beyond any "
                     f"chain of equal blocks and springs, {100 * ALLOWED:.0f} % are allowed")
+    if astray > ALLOWED:
+        told.append(f"points stray {100 * astray:.0f} % of the pull (rms) from the chain that is "
+                    f"driven by the pull alone, {100 * ALLOWED:.0f} % are allowed")
     if memory > REPEATS:
         told.append(f"what the chain does not foretell repeats from frame to frame (correlation "
                     f"{memory:.2f}): sections swing, or move by another law")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from rulerlab.fit.bench import Bench
 from rulerlab.fit.blocks import Evidence
@@ -186,6 +187,7 @@ def plot_corner(result: FitResult, figure: Figure, *, names: tuple[str, ...]) ->
             if place == 0 and row > 0:
                 ax.set_ylabel(_axis_name(result, below), fontsize=8)
             ax.tick_params(labelsize=7)
+            ax.xaxis.set_major_locator(MaxNLocator(3))
     figure.suptitle("Posterior: each parameter, and each pair")
 
 
