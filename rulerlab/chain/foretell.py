@@ -178,18 +178,12 @@ def _passage(carry, gained, power, slope, source, stiff, time, kick, one, two, t
                 two[row, column] = 0.5 * piece * source[row] * carry[column, row]
         _product(one if side else gained, carry, two)
     _steps(carry, power, piece, kick)
-    for row in range(blocks):
-        for column in range(blocks):
-            gained[row, column] += one[row, column]
+    gained += one
     for _ in range(pieces):
         _carried(one, carry, gained, two, three)
-        for row in range(blocks):
-            for column in range(blocks):
-                gained[row, column] += one[row, column]
+        gained += one
         _product(two, carry, carry)
-        for row in range(blocks):
-            for column in range(blocks):
-                carry[row, column] = two[row, column]
+        carry[:, :] = two
 
 
 @inner
@@ -361,14 +355,14 @@ def _follow(seen, law, correct, place, score):
             _against_ends(spread, beside, effect_spread, lean, -1.0)
             _carried(one, carry, spread, two, three)
             for k in range(effects):
-                for block in range(blocks):
-                    gain[block] = beside[k, block]
-                    beside[k, block] = 0.0
+                gain[:] = beside[k]
+                beside[k] = 0.0
                 for column in range(blocks):
                     for block in range(blocks):
                         beside[k, block] += gain[column] * three[column, block]
+            slopes[:] = 0.0
+            sources[:] = 0.0
             for block in range(blocks):
-                slopes[block] = sources[block] = 0.0
                 # what the error of the measured hand has driven
                 gain[block] = toward[block]
                 for other in range(blocks):
