@@ -35,8 +35,8 @@ FLOOR = 1e-4  # of the pull: accuracy of the integration, and of a motion withou
 REST = 0.2  # of the pull's duration: how much of the rest before it is looked at
 FRAMES, ALL_FRAMES = 100, 600  # frames compared in the quick answer, and in the posterior
 DRAWS, ALL_DRAWS = 400, 5000  # independent draws' worth
-PLACES, ALL_PLACES = 10_000, 200_000  # places looked at, at most
-ENOUGH, ALL_ENOUGH = 120, 600  # that must count before the search goes on
+PLACES, ALL_PLACES = 40_000, 400_000  # places looked at, at most
+ENOUGH, ALL_ENOUGH = 640, 2000  # that must count before the search goes on
 KEPT = 2000  # draws that stay with the result
 
 
