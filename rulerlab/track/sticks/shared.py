@@ -54,12 +54,14 @@ def fit_shared(lines: Lines, rods: Rods) -> tuple[Rods, np.ndarray]:
 
 
 def with_known_ends(rods: Rods, sections_mm: tuple[float, ...]) -> tuple[Rods, float]:
-    """Rods whose end sections of unknown length have that of rig.toml, and the relative doubt."""
+    """Rods whose end sections of unknown length, and the one in the hand whatever is seen of it,
+    have the length of rig.toml, and the relative doubt."""
     if len(sections_mm) != len(rods.share):
         return rods, HIDDEN_SIGMA
     given = np.array(sections_mm)
     full = np.median(given[[kind == "full" for kind in rods.kinds]])
-    free = [kind == "free" for kind in rods.kinds]
+    free = np.array([kind == "free" for kind in rods.kinds])
+    free[-1] |= rods.covered
     return replace(rods, share=np.where(free, given / full, rods.share)), GIVEN_SIGMA
 
 
