@@ -1,7 +1,7 @@
 """Draws from a posterior over a unit cube, with ridges and edges as they are.
 
-Every parameter is an axis that maps 0..1, where its prior is flat, to a value: `Axis.positive` is
-even near zero and even in the logarithm far from it, so that 0 itself is inside and nothing
+Every parameter is an axis that maps 0..1, where its prior is flat, to a value: one that starts at 0
+is even near zero and even in the logarithm far from it, so that 0 itself is inside and nothing
 depends on how many decades of it a logarithm would add.
 """
 
