@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import cv2
 import numpy as np
 
+from rulerlab.calibrate.fitted import Fit
+from rulerlab.calibrate.views import View
 from rulerlab.errors import QualityError
-
-if TYPE_CHECKING:
-    from rulerlab.calibrate.solve import Fit
-    from rulerlab.calibrate.views import View
 
 VIEWS_MIN = 4
 VIEWS_GOOD = 12

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from rulerlab.calibrate import lens
-from rulerlab.calibrate.solve import Fit, held, rms
+from rulerlab.calibrate.fitted import Fit, held, rms
 from rulerlab.calibrate.views import View
 from rulerlab.camera import Camera
 from rulerlab.errors import QualityError

@@ -10,14 +10,11 @@ cameras is taken, and half their difference is added as one shared error.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rulerlab.calibrate import lens
-
-if TYPE_CHECKING:
-    from rulerlab.calibrate.solve import Fit
+from rulerlab.calibrate.fitted import Fit
 
 BEND_PRIOR = 0.02  # a board is flat within this share of a square
 BEND_CERTAINTY = 1e-3  # chance at which a flat board would look bent

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from rulerlab.cli._phase_folder import result_folder
+
 
 @click.command("measured")
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
@@ -25,7 +27,6 @@ def measured(runs: tuple[Path, ...], table: Path | None, surface: tuple[str, ...
     Without --table the run folders RUNS must come from `rulerlab record`, whose accelerometer
     log tells how hard the table shook.
     """
-    from rulerlab.cli.phase import result_folder
     from rulerlab.compare.measured import diagram_of, read_conditions, trend
     from rulerlab.store import read_load_curve
 

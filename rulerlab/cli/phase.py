@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from rulerlab.cli._phase_folder import result_folder
 from rulerlab.cli._phase_measured import measured
 from rulerlab.cli._phase_network import network
 
@@ -14,22 +15,6 @@ def command() -> None:
 
 
 command.add_command(network)
-
-
-def result_folder(out: str, result: str, force: bool):
-    """The folder for the result, made if need be; a finished one is kept without `force`."""
-    from pathlib import Path
-
-    from rulerlab.errors import InputError, UsageError
-
-    folder = Path(out)
-    if (folder / result).exists() and not force:
-        raise UsageError(f"{folder / result} exists; give --force to replace it, or -o DIR")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder} can't be made: {error.strerror}") from error
-    return folder
 
 
 def _axis(_context, _option, text: str) -> tuple[str, tuple[float, ...]]:
