@@ -11,11 +11,14 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rulerlab.palette import ACCENT, INK, MUTED, STATUS_RGB, hexadecimal
@@ -36,6 +39,7 @@ LOOK = {
     "figure.constrained_layout.use": True,
 }
 MOST_COLUMNS = 600  # of a map; more can't be seen and only makes the file large
+CROWD, CROWD_DPI = 100, 110  # more points than this become one picture of so many dots per inch
 MOST_PIECES = 200  # of a line, each with its lowest and highest value
 REGIMES = {"concave": "concave: the load sits near the pulled end",
            "linear": "linear: the load is shared evenly",
@@ -222,7 +226,6 @@ def plot_load_curve(curve: LoadCurve, ax: Axes) -> None:
     ax.set(xlabel=f"{curve.unit}s passed, $l$ (0 = held end)",
            ylabel=f"load left to carry $D_l$ ({_quantity(curve)})")
     ax.set_xticks(depth[:: math.ceil(len(depth) / 13)])
-    ax.legend(loc="upper right")
     if curve.total == 0:
         ax.set_title("Load curve: no load at all")
         return
@@ -230,7 +233,8 @@ def plot_load_curve(curve: LoadCurve, ax: Axes) -> None:
     numbers = [(r"$\tilde c$", "c_normalised"), (r"$\tilde v$", "v_normalised")]
     lines = [f"{short} = {quoted(getattr(curve, long), curve.sigma_of(long))}"
              for short, long in numbers]
-    ax.text(0.03, 0.05, "\n".join(lines), transform=ax.transAxes, va="bottom")
+    ax.legend(loc="upper right" if curve.regime == "convex" else "lower left",
+              title="\n".join(lines), alignment="left")
 
 
 def plot_loads(curve: LoadCurve, ax: Axes) -> None:
@@ -294,9 +298,20 @@ def svg_of(draw: Callable[[Figure], None], *, width: float = 5.6, height: float 
         figure = Figure(figsize=(width, height))
         FigureCanvasSVG(figure)
         draw(figure)
+        for part in figure.findobj(_is_crowd):
+            part.set_rasterized(True)
         room = io.StringIO()
-        figure.savefig(room, format="svg", metadata={"Date": None})
+        figure.savefig(room, format="svg", dpi=CROWD_DPI, metadata={"Date": None})
     return re.sub(r' d="[^"]*"', lambda path: _hundredths(path[0]), room.getvalue())
+
+
+def _is_crowd(part: Artist) -> bool:
+    """Clouds of points, bands and long lines: thousands of coordinates, smaller as pixels."""
+    if isinstance(part, Line2D):
+        points = len(np.asarray(part.get_xdata()))
+        return points > (CROWD if part.get_linestyle() == "None" else 10 * CROWD)
+    return isinstance(part, PolyCollection) and sum(map(
+        len, (path.vertices for path in part.get_paths()))) > CROWD
 
 
 def _hundredths(path: str) -> str:

@@ -39,6 +39,15 @@ def test_the_sample_ends_with_a_report_that_calls_the_slow_ruler_concave(bench):
     assert found["regime"] == "concave" and found["zero_line"]["side"] == "concave"
 
 
+def test_the_report_shows_every_figure_and_stays_below_a_megabyte(bench):
+    folder, _ = bench
+    made = folder / "ruler_dots.rulerlab"
+    page = (made / "report.html").read_text()
+    figures = [path for path in (made / "plots").glob("*.*") if path.stem not in ("rig",)]
+    assert len(figures) > 9 and page.count("<img") == len(figures)
+    assert "Too large" not in page and len(page.encode()) < 1_000_000
+
+
 def test_the_same_command_keeps_what_is_up_to_date_and_redoes_what_is_not(bench, capsys):
     folder, _ = bench
     made = folder / "ruler_dots.rulerlab"

@@ -124,13 +124,13 @@ def _verdict(
         opens.append("no long straight line is in the picture: film a table edge or ruled paper")
     elif shift > EDGE_SHIFT_MAX_PX and shift > SURE * sigma:
         fails.append(
-            f"straight lines come out bent: {shift:.1f} +- {sigma:.1f} px at the picture's edge"
+            f"straight lines come out bent: {shift:.1f} ± {sigma:.1f} px at the picture's edge"
         )
     elif sigma > 2 * EDGE_SHIFT_MAX_PX:
         opens.append(f"the lines tell the lens only to {sigma:.1f} px at the picture's edge")
     else:
         holds.append(
-            f"{lines.lines} lines are straight: {shift:.1f} +- {sigma:.1f} px at the edge"
+            f"{lines.lines} lines are straight: {shift:.1f} ± {sigma:.1f} px at the edge"
         )
     for name, found in (("board", board), ("reference marks", marks)):
         if found is None:
@@ -138,7 +138,7 @@ def _verdict(
         if abs(found.focal_shift) > max(FOCAL_SHIFT_MAX, SURE * found.focal_sigma):
             fails.append(
                 f"by the {name} the focal length is off by {100 * found.focal_shift:+.1f} "
-                f"+- {100 * found.focal_sigma:.1f} %: zoom or focus has changed"
+                f"± {100 * found.focal_sigma:.1f} %: zoom or focus has changed"
             )
         elif found.length_error > LENGTH_ERROR_MAX:
             fails.append(f"known lengths of the {name} are off by {100 * found.length_error:.2f} %")
@@ -151,7 +151,7 @@ def _verdict(
             holds.append(
                 f"lengths of the {name} are right to {100 * found.length_error:.2f} %, residual "
                 f"{found.error_px:.2f} px, focal length {100 * found.focal_shift:+.1f} "
-                f"+- {100 * found.focal_sigma:.1f} %"
+                f"± {100 * found.focal_sigma:.1f} %"
             )
     verdict = "fails" if fails else "holds" if holds else "open"
     return verdict, fails + holds + opens

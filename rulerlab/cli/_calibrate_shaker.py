@@ -52,8 +52,8 @@ def command(port: str, duties: str, seconds: float, recorded: Path | None, point
         click.echo(json.dumps({"schema_version": 1, "folder": str(folder), "points": points}))
     else:
         for p in curve:
-            click.echo(f"duty {p.duty:.2f}  {p.frequency_hz:7.2f} +- {p.sigma_hz:.2f} Hz  "
-                       f"{p.acceleration_g:6.3f} +- {p.sigma_g:.3f} g"
+            click.echo(f"duty {p.duty:.2f}  {p.frequency_hz:7.2f} ± {p.sigma_hz:.2f} Hz  "
+                       f"{p.acceleration_g:6.3f} ± {p.sigma_g:.3f} g"
                        + ("  aliased?" if p.aliased else ""))  # fmt: skip
     if aliased:
         raise QualityError(

@@ -188,7 +188,7 @@ def _report(done: Calibrated, output: Path, plot: Path) -> str:
         f"reprojection error {fit.error_px():.3f} px (RMS)",
     ]
     for name, value, spread in zip(names(fit.model), fit.parameters, sigma, strict=True):
-        lines.append(f"  {name:2} = {value:11.5g} +- {spread:.2g}")
+        lines.append(f"  {name:2} = {value:11.5g} ± {spread:.2g}")
     if done.spread.bend_mm:
         lines.append(
             f"the board is not flat: {done.spread.bend_mm:.2f} mm RMS; the uncertainty holds it"

@@ -34,7 +34,7 @@ def command(runs: tuple[Path, ...], networks: Path | None, as_json: bool) -> int
         click.echo("\n".join([answer["run"], *(f"  {line}" for line in answer["statements"])]))
     for pair in between:
         click.echo(f"{pair['runs'][0]} and {pair['runs'][1]}: shares differ by "
-                   f"{pair['rms']:.3f} +- {pair['rms_sigma']:.3f} (rms), chi2 {pair['chi2']:.1f}"
+                   f"{pair['rms']:.3f} ± {pair['rms_sigma']:.3f} (rms), chi2 {pair['chi2']:.1f}"
                    f" / {pair['degrees_of_freedom']}, p = {pair['p']:.2g}")
     return 0
 

@@ -218,12 +218,12 @@ def _load_lines(curve: dict[str, Any]) -> list[str]:
     largest = max(abs(curve["loads"]).max(), 1e-12)
     for number, (load, sigma) in enumerate(zip(curve["loads"], curve["sigma"], strict=True), 1):
         bar = "#" * round(40 * max(load, 0) / largest)
-        lines.append(f"  {number:3d} {load:9.2f} +- {sigma:.2f}  {bar}")
+        lines.append(f"  {number:3d} {load:9.2f} ± {sigma:.2f}  {bar}")
     share = max(curve["regime_probability"].values())
     lines.append(
         f"  {curve['regime']} (probability {share:.2f}): "
-        f"c~ = {curve['c_normalised']:+.3f} +- {curve['c_normalised_sigma']:.3f}, "
-        f"v~ = {curve['v_normalised']:.3f} +- {curve['v_normalised_sigma']:.3f}, "
+        f"c~ = {curve['c_normalised']:+.3f} ± {curve['c_normalised_sigma']:.3f}, "
+        f"v~ = {curve['v_normalised']:.3f} ± {curve['v_normalised_sigma']:.3f}, "
         f"r = {curve['r']:.3f}"
     )
     return lines

@@ -60,7 +60,7 @@ def plot_neighbours(found: Sequence[Neighbour], knob: str, ax: Axes) -> None:
     ax.plot(values.index(best.value), alphas.index(best.alpha), "*", color=INK, ms=13)
     ax.figure.colorbar(drawn, ax=ax, pad=0.02, label="c~ (red: near the output, blue: input)")
     every = max(1, -(-len(values) // 9))
-    ax.set_xticks(range(0, len(values), every), [f"{v:g}" for v in values[::every]])
+    ax.set_xticks(range(0, len(values), every), [f"{v:g}" for v in values[::every]], rotation=45)
     ax.set_yticks(range(len(alphas)), [f"{a:g}" for a in alphas])
     ax.set(xlabel=f"{knob.replace('-', ' ')} (more noise at the left)",
            ylabel="slope alpha (0 ReLU, 1 linear)")
@@ -103,7 +103,7 @@ def plot_chains(found: NearestChain, ax: Axes) -> None:
 def write_comparison(found: Comparison, path: Path) -> None:
     """The curve beside its neighbours, and its place among the chains and the networks."""
     nearest = found.networks[0].cell
-    network = replace(nearest.curve, label=f"nearest network: {nearest.curve.label}")
+    network = replace(nearest.curve, label=f"nearest network\n({nearest.curve.label})")
 
     def panels(figure) -> None:
         left, middle, right = figure.subplots(1, 3, width_ratios=[1, 1.25, 1.25])

@@ -37,7 +37,7 @@ def on_one_scale(curve: LoadCurve, segments: int | None = None) -> LoadCurve:
     total, sigma = curve.total, _total_sigma(curve)
     if not has_load(curve):
         raise QualityError(
-            f"the total load is {total:.3g} +- {sigma:.2g} {curve.quantity}: nothing was pulled "
+            f"the total load is {total:.3g} ± {sigma:.2g} {curve.quantity}: nothing was pulled "
             "open, so its shape can't be compared"
         )
     share = (curve.remaining - curve.remaining[-1]) / total

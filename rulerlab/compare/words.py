@@ -37,7 +37,7 @@ def network_words(found: Comparison) -> str:
     if not alike:
         return (f"no network of the table shares its load like this (p < 0.05 for all "
                 f"{len(found.networks)} settings); the nearest, {network_named(nearest)}, differs "
-                f"by {apart.rms:.3f} +- {apart.rms_sigma:.3f} of the load (rms)")
+                f"by {apart.rms:.3f} ± {apart.rms_sigma:.3f} of the load (rms)")
     same = f"{len(alike)} of {len(found.networks)} settings can't be told apart from it"
     knobs = sorted({KNOBS.get(one.cell.knob, one.cell.knob) for one in alike})
     if len(alike) == 1:

@@ -92,6 +92,8 @@ def plot_plane(result: FitResult, ax: Axes) -> None:
     levels = sorted({float(order[min(np.searchsorted(share, part), len(order) - 1)])
                      for part in (0.95, 0.68)})  # fmt: skip
     middle = [(edge[1:] + edge[:-1]) / 2 for edge in edges]
+    for line, place in ((ax.axvline, x), (ax.axhline, y)):  # finds even the smallest region
+        line(float(np.median(place)), color=ACCENT, lw=0.8, ls=":", zorder=0)
     ax.plot(x[::5], y[::5], ".", ms=1.5, color=MUTED, alpha=0.5, zorder=1)
     ax.contourf(*middle, density.T, levels=[*levels, density.max() * 1.01], cmap="Blues", vmin=0,
                 alpha=0.7, zorder=2)  # fmt: skip

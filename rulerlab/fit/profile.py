@@ -201,7 +201,7 @@ def _told(springs: Springs, weight: np.ndarray, best: _Shape) -> str:
     told = (
         f"the loads are not a chain's (chi2 {best.chi2:.0f} for {best.degrees} degrees of "
         f"freedom): segment {worst + 1} carries {100 * springs.loads[worst]:.1f} % of the pull, "
-        f"a chain would {100 * best.loads[worst]:.1f} +- {100 * sigma[worst]:.1f} %"
+        f"a chain would {100 * best.loads[worst]:.1f} ± {100 * sigma[worst]:.1f} %"
     )
     fall = -np.diff(springs.loads) / np.hypot(sigma[1:], sigma[:-1])
     rise = np.diff(springs.loads) / np.hypot(sigma[1:], sigma[:-1])

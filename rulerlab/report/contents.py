@@ -34,6 +34,7 @@ SHAPES = {
     "v_normalised": ("$v$ as a share of the total, $\\tilde{v}$", False),
     "r": ("correlation of the curve with depth, $r$", False),
 }
+MARKS = {"dots": "dots", "tags": "tags", "none": "bare sticks"}
 BAD_FRAMES = {
     "duplicates": "shown twice (no new information)",
     "ghosts": "blend of two moments",
@@ -99,7 +100,8 @@ def _opening(run: Run, student: bool) -> Section:
     info, blocks = run.info, []
     if "points" in info:
         blocks.append(Text(f"{str(info.get('kind', 'chain')).capitalize()}, {info['points']} points"
-                           f" ({info.get('marks', 'marks')}), {info.get('frames')} frames."))
+                           f" ({MARKS.get(str(info.get('marks')), 'marks')}), "
+                           f"{info.get('frames')} frames."))
     alerts = [*(info.get("quality") or []), *(info.get("warnings") or [])]
     told = [Alert(str(alert)) for alert in alerts]
     unfit = None if student else fit_alert(run.folder)
@@ -242,14 +244,13 @@ def _calibration(run: Run) -> Section | None:
         return None
     blocks: list[Block] = [Text(_scale_words(rig, run.info)), Text(_lens_words(rig))]
     scale = (run.info.get("health") or {}).get("error_scale")
-    if scale:
-        blocks.append(Text(f"The errors of the marks are {scale:.2g} times those of their fits: "
-                           "compression moves whole edges, and rigid parts of the rig show by "
-                           "how much."))
+    if scale and scale != 1:
+        blocks.append(Text(f"The errors of the points were multiplied by {scale:.2g}: compression "
+                           "moves whole edges, and rigid parts of the rig show by how much."))
     if run.motion is not None and run.load_curve is not None:
         budget = error_budget(run.motion, run.load_curve)
         blocks += [budget] if budget is not None else []
-    found = [Text(f"Found in the clip: {note}") for note in run.info.get("found") or []]
+    found = [Text(f"Found in the clip: {note}.") for note in run.info.get("found") or []]
     given = _given(rig)
     table = [Table(tuple(given), (Words("given with the rig"), ""), mono=True, long=True)]
     return Section("Calibration and error budget",
@@ -265,6 +266,8 @@ def _scale_words(rig: dict[str, Any], info: dict[str, Any]) -> str:
         if reference.get(key):
             return (f"Scale and perspective come from {len(reference[key])} {words} of known "
                     "places on the board.")
+    if any("squared paper" in str(note) for note in info.get("found") or []):
+        return f"Scale and perspective come from squared paper of {reference.get('grid_mm')} mm."
     if (rig.get("ruler") or {}).get("sections_mm"):
         return "The scale comes from the known lengths of the ruler's sections."
     return "The scale is that of the run's own units."

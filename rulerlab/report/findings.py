@@ -92,7 +92,8 @@ def _evidence(fit: FitResult) -> list[tuple[str, str]]:
         rows.append(("noise is an rms between", f"{low:.3g} and {high:.3g} Hz"))
     rows += [(f"law {law}: −2 ln of the evidence above the best", f"{worse:.1f}")
              for law, worse in sorted(fit.criterion.items(), key=lambda item: item[1])]
-    return rows + [(f"p of the residuals, {name}", f"{p:.2g}") for name, p in fit.tests.items()]
+    return rows + [(f"p of the residuals, {name}", "< 1e-6" if p < 1e-6 else f"{p:.2g}")
+                   for name, p in fit.tests.items()]
 
 
 def _pictures(folder: Path, start: str) -> list[Picture]:
@@ -107,6 +108,13 @@ def _caption(path: Path) -> str:
 
 CAPTIONS = {
     "comparison": "The run beside its nearest chain and network; where it lies among them.",
+    "fit_extensions": "What was measured, and what the fitted law makes of the same pull.",
+    "fit_force": "Force on the blocks against their speed, and the law that was fitted.",
+    "fit_period": "Period against time: where it wanders, the law leaves something out.",
+    "fit_plane": "Friction against noise: draws, and the regions that hold 68 and 95 % of them.",
+    "fit_posterior": "What the motion leaves open: every parameter, and every pair of them.",
+    "fit_residuals": "What the fit does not explain; noise without a pattern if the law holds.",
+    "fit_swings": "Amplitude of the swings, and the law of its decay.",
 }
 
 
@@ -125,8 +133,7 @@ def comparison_section(folder: Path) -> Section | None:
     if told is None:
         return None
     rows = [*_chain_rows(told), *_network_rows(told)]
-    blocks: list[Block] = [Text(f"{str(line)[:1].upper()}{str(line)[1:]}.")
-                           for line in told.get("statements") or []]
+    blocks: list[Block] = [Text(_sentence(str(line))) for line in told.get("statements") or []]
     if rows:
         blocks.append(Table(tuple(rows)))
     shared = told.get("compared_as") or {}
@@ -136,6 +143,11 @@ def comparison_section(folder: Path) -> Section | None:
             "number of parts are brought to the same depths along their cumulative curve. 'Can't "
             "be told apart' means p > 0.05 with both covariances.", quiet=True))
     return Section("Comparison", (*blocks, *_pictures(folder, "comparison")))
+
+
+def _sentence(statement: str) -> Words:
+    """A statement of comparison.json as it is printed; none holds a $ of its own."""
+    return Words(f"{statement[:1].upper()}{statement[1:]}.".replace("c~", r"$\tilde{c}$"))
 
 
 def _range(region: Any) -> str:
