@@ -166,6 +166,17 @@ class Recording:
             while held:
                 yield held.pop()
 
+    def frame_at(self, index: int, time_s: float) -> Frame:
+        """The frame that `frames()` gave with this number and time, found without reading all.
+
+        Raises InputError when it is no longer there.
+        """
+        held = self._again({time_s: index}, seek=True) or self._again({time_s: index}, seek=False)
+        if not held:
+            raise InputError(f"{self.path} holds no frame at {time_s:.3f} s: it is not the "
+                             "recording that was tracked, or it is damaged")
+        return held[0]
+
     def _again(self, numbers: dict[float, int], *, seek: bool) -> list[Frame]:
         """The frames with the times and `numbers` given, in order of time."""
         held, last_s, to_s = [], -np.inf, max(numbers)

@@ -1,4 +1,4 @@
-"""What `rulerlab track` writes about one recording or picture: the run folder and its summary."""
+"""The run folder as `rulerlab track` writes it, and as it is written anew when it is mended."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from rulerlab import segments, store
 from rulerlab.errors import RulerlabError
 from rulerlab.plots import write_plots
 from rulerlab.report import write_frame, write_report
-from rulerlab.rig import Rig
+from rulerlab.rig import Rig, rig_of_run
 from rulerlab.track import Tracked
 from rulerlab.track.annotate import draw_track, enlargement
-from rulerlab.track.still import Still, write_png
+from rulerlab.track.kept import read_tracked, write_view
+from rulerlab.track.still import Still, read_still, without_lens, write_png
 from rulerlab.video import Recording, VideoWriter
 
 GATE_LOST = 0.2  # share of frames in which a point may be lost before the run counts as poor
@@ -23,6 +24,48 @@ GATE_LOST = 0.2  # share of frames in which a point may be lost before the run c
 def write_run(folder: Path, recording: Recording | Still, rig: Rig, tracked: Tracked,
               at_s: float | None, no_video: bool) -> dict[str, Any]:
     """Fill a run folder with all that was found; the result in plain values."""
+    info = store.provenance([recording.path, *(
+        [Path(rig.camera.calibration)] if rig.camera.calibration else [])])
+    return _write(folder, recording, rig, tracked, at_s, no_video, info)
+
+
+def rewrite_run(run: Path, *, at_s: float | None = None, no_video: bool = False) -> dict[str, Any]:
+    """Write a run folder anew from its tracks, mended or not; the result in plain values.
+
+    Pictures need the recording (or still) that it was made of; without it they are left out, which
+    a warning tells. What `fit` and `compare` had found in the old tracks goes. The old folder stays
+    until the new one is complete.
+    """
+    before = store.read_run_json(run)
+    tracked, rig = read_tracked(run), rig_of_run(before.get("rig") or {})
+    recording = recording_of(run)
+    if recording is None:
+        tracked.warnings.append(f"{before['inputs'][0]['path']} is not found: the pictures of the "
+                                "run are left out")
+    kept = ("inputs", "versions", "platform", "command", "written")
+    info = store.provenance([]) | {"inputs": before["inputs"], "tracked": {
+        name: before[name] for name in kept if name in before} | (before.get("tracked") or {})}
+    with store.open_run(run, force=True) as folder:
+        summary = _write(folder, recording, rig, tracked, at_s, no_video, info)
+    summary["run"] = str(run)
+    return summary
+
+
+def recording_of(run: Path) -> Recording | Still | None:
+    """The recording (or picture) of a run: as it was named, or beside the run folder."""
+    info = store.read_run_json(run)
+    told = info["inputs"][0]
+    name = Path(str(told["path"]))
+    for path in (name, run.resolve().parent / name.name):
+        if path.is_file() and path.stat().st_size == told["bytes"]:
+            if info["frames"] > 1:
+                return Recording(path)
+            return without_lens(read_still(path), rig_of_run(info.get("rig") or {}))[0]
+    return None
+
+
+def _write(folder: Path, recording: Recording | Still | None, rig: Rig, tracked: Tracked,
+           at_s: float | None, no_video: bool, info: dict[str, Any]) -> dict[str, Any]:
     tracks = tracked.tracks
     position_mm, covariance_mm, shared_mm = segments.to_plane(tracked)
     sigma_mm = segments.total_sigma(covariance_mm, shared_mm)
@@ -32,8 +75,9 @@ def write_run(folder: Path, recording: Recording | Still, rig: Rig, tracked: Tra
         (position_mm, sigma_mm) if in_mm else ()))
     angle = segments.angle_deg(motion) if tracked.kind == "ruler" else None
     store.write_segments_csv(folder / "segments.csv", motion, angle)
-    store.write_netcdf(folder / "tracks.nc", tracks, motion, source_file=recording.path.name,
-                       individual=tracked.kind)
+    store.write_netcdf(folder / "tracks.nc", tracks, motion, individual=tracked.kind,
+                       source_file=Path(str(info["inputs"][0]["path"])).name)
+    write_view(folder, tracked)
     warnings = list(tracked.warnings)
     pull, curves = _load_curves(motion, tracked.kind, rig, at_s, warnings)
     for unit, curve in curves.items():
@@ -42,9 +86,8 @@ def write_run(folder: Path, recording: Recording | Still, rig: Rig, tracked: Tra
     first = next(iter(curves.values()), None)
     _draw(folder, recording, tracked, motion, first, pull, no_video)
     summary = _summary(tracked, motion, first, pull, warnings)
-    info = store.provenance([recording.path, *(
-        [Path(rig.camera.calibration)] if rig.camera.calibration else [])])
-    store.write_run_json(folder, info | {"rig": rig.as_dict(), "found": tracked.notes} | summary
+    store.write_run_json(folder, info | {"rig": rig.as_dict(), "found": tracked.notes,
+                                         "noticed": tracked.warnings} | summary
                          | {"health": tracked.health})
     write_report(folder)
     return summary
@@ -75,9 +118,11 @@ def _load_curves(motion, kind: str, rig: Rig, at_s: float | None, warnings: list
 def _draw(folder, recording, tracked, motion, curve, pull, no_video) -> None:
     """annotated.mp4 and plots/; the picture shown in them is the last frame of the clip."""
     tracks = tracked.tracks
-    last = recording.latest
-    plain = last.bgr()
-
+    times = {} if pull is None else {"onset": pull.onset_s, "end of pull": pull.end_s}
+    name = "section" if tracked.kind == "ruler" else "spring"
+    if recording is None:
+        write_plots(folder / "plots", tracks, motion, curve, times_s=times, name=name)
+        return
     enlarged = enlargement(tracks.covariance_px, recording.height)
 
     def annotate(picture, t: int) -> None:
@@ -92,10 +137,10 @@ def _draw(folder, recording, tracked, motion, curve, pull, no_video) -> None:
                 picture = frame.bgr()
                 annotate(picture, t)
                 film.write(picture, frame.time_s)
-    times = {} if pull is None else {"onset": pull.onset_s, "end of pull": pull.end_s}
+    last = recording.latest or recording.frame_at(len(tracks.time_s) - 1, tracks.time_s[-1])
+    plain = last.bgr()
     write_plots(folder / "plots", tracks, motion, curve, picture=plain[..., ::-1],
-                frame=len(tracks.time_s) - 1, times_s=times,
-                name="section" if tracked.kind == "ruler" else "spring")
+                frame=len(tracks.time_s) - 1, times_s=times, name=name)
     annotate(plain, len(tracks.time_s) - 1)
     write_frame(folder, plain)
     if len(tracks.time_s) == 1:

@@ -54,7 +54,7 @@ def command(videos, rig_path, camera, output, force, at_s, joints_path, pick, no
     if len(files) == 1 and videos[0] == files[0]:
         target = output or files[0].with_name(files[0].stem + ".rulerlab")
         summary = track_one(files[0], target, **options)
-        _say(summary, as_json)
+        say(summary, as_json)
         return 4 if summary["quality"] else 0
     return _batch(files, output, as_json, options)
 
@@ -185,7 +185,7 @@ def _track_picture(path: Path, target: Path, rig: Rig, joints: Any, *, force: bo
     return summary
 
 
-def _say(summary: dict[str, Any], as_json: bool) -> None:
+def say(summary: dict[str, Any], as_json: bool) -> None:
     """The result on stdout, on one screen."""
     if as_json:
         from rulerlab.store import json_text

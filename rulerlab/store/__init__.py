@@ -24,7 +24,7 @@ import numpy as np
 
 from rulerlab import __version__
 from rulerlab.errors import InputError, UsageError
-from rulerlab.records import LOST, LoadCurve, Motion, Tracks
+from rulerlab.records import EDITED, LOST, LoadCurve, Motion, Tracks
 from rulerlab.store.netcdf import read_netcdf, write_netcdf
 from rulerlab.store.tables import (
     Segments,
@@ -244,11 +244,12 @@ def _mend(whole: Tracks, table: Tracks) -> Tracks:
     resized = np.abs(whole.sigma_px() - table.sigma_px()) > 1e-4
     appeared = (whole.status == LOST) != (table.status == LOST)
     edited = (moved | resized).any(axis=-1) | appeared
+    by_hand = moved.any(axis=-1) & (table.status != LOST)
     return Tracks(
         whole.time_s,
         np.where(edited[..., None], table.position_px, whole.position_px),
         np.where(edited[..., None, None], table.covariance_px, whole.covariance_px),
-        table.status,
+        np.where(by_hand, EDITED, table.status),
     )
 
 
