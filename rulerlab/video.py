@@ -166,16 +166,19 @@ class Recording:
             while held:
                 yield held.pop()
 
-    def frame_at(self, index: int, time_s: float) -> Frame:
-        """The frame that `frames()` gave with this number and time, found without reading all.
+    def frames_at(self, numbers: dict[float, int]) -> list[Frame]:
+        """The frames that `frames()` gave with these times and numbers, without reading all.
 
-        Raises InputError when it is no longer there.
+        Raises InputError when one of them is no longer there.
         """
-        held = self._again({time_s: index}, seek=True) or self._again({time_s: index}, seek=False)
-        if not held:
-            raise InputError(f"{self.path} holds no frame at {time_s:.3f} s: it is not the "
-                             "recording that was tracked, or it is damaged")
-        return held[0]
+        held = self._again(numbers, seek=True)
+        if len(held) < len(numbers):  # a file that can't be searched
+            held = self._again(numbers, seek=False)
+        if len(held) < len(numbers):
+            raise InputError(f"{self.path} lacks frames between {min(numbers):.3f} s and "
+                             f"{max(numbers):.3f} s: it is not the recording that was tracked, or "
+                             "it is damaged")
+        return held
 
     def _again(self, numbers: dict[float, int], *, seek: bool) -> list[Frame]:
         """The frames with the times and `numbers` given, in order of time."""

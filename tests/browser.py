@@ -87,11 +87,12 @@ class Browser:
             self.events.append(message)
 
     def open(self, path, *, width, height=900, phone=False):
-        """Load a file in a window of this width (CSS pixels) and wait until it is complete."""
+        """Load a file, or an address, in a window of this width (CSS pixels) until complete."""
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height,
                  deviceScaleFactor=2 if phone else 1, mobile=phone)
         self.events.clear()
-        self.ask("Page.navigate", url=path.resolve().as_uri())
+        address = path if isinstance(path, str) else path.resolve().as_uri()
+        self.ask("Page.navigate", url=address)
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._message())
         self.run("Promise.all([...document.images].map(image => image.decode()))")
@@ -102,6 +103,30 @@ class Browser:
                           returnByValue=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
+
+    def wait(self, expression, patience_s=20):
+        """Value of a JavaScript expression as soon as it is true."""
+        deadline = time.monotonic() + patience_s
+        while not (value := self.run(expression)):
+            assert time.monotonic() < deadline, f"in vain for {expression}"
+            time.sleep(0.05)
+        return value
+
+    def drag(self, start, end, steps=4):
+        """Press the left button at `start` (CSS pixels), move to `end`, and release it."""
+        def mouse(kind, x, y, **more):
+            self.ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", **more)
+
+        mouse("mousePressed", *start, clickCount=1)
+        for step in range(1, steps + 1):
+            mouse("mouseMoved", *(a + (b - a) * step / steps
+                                  for a, b in zip(start, end, strict=True)), buttons=1)
+        mouse("mouseReleased", *end, clickCount=1)
+
+    def press(self, key):
+        """Press and release one key."""
+        for kind in ("keyDown", "keyUp"):
+            self.ask("Input.dispatchKeyEvent", type=kind, key=key)
 
     def requests(self):
         """Every address asked for since `open`."""

@@ -1,10 +1,14 @@
 """Clips with known truth that several tests look at; each is drawn once per test run."""
 
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import drawn
 import numpy as np
 import pytest
+
+from rulerlab.cli import main
 
 SECTIONS = (60.0, 120.0, 120.0, 120.0, 120.0, 60.0, 110.0)
 
@@ -37,3 +41,22 @@ def ruler_clip(clips):
     points, time_s = ruler_pixels(joints), np.arange(40) / 30
     path = drawn.write_clip(clips / "ruler.mp4", map(draw_ruler, points), time_s)
     return SimpleNamespace(path=path, point_px=points, joint_mm=joints, time_s=time_s)
+
+
+@pytest.fixture(scope="session")
+def tracked(tmp_path_factory):
+    """The sample recording of blocks beside its run folder."""
+    folder = tmp_path_factory.mktemp("tracked")
+    for path in (Path(__file__).parent.parent / "data").glob("blocks_tags.*"):
+        shutil.copy(path, folder)
+    with pytest.raises(SystemExit) as stop:
+        main(["track", str(folder / "blocks_tags.mp4"), "--no-video", "-q"])
+    assert not stop.value.code
+    return folder
+
+
+@pytest.fixture
+def run(tracked, tmp_path):
+    """A copy of that run folder beside its recording, to be changed."""
+    shutil.copytree(tracked, tmp_path / "bench")
+    return tmp_path / "bench" / "blocks_tags.rulerlab"

@@ -13,6 +13,7 @@ segments chain network fit compare sweep synthetic clock shaker capture report r
 DOORS = {
     "cv2": {
         "camera", "calibrate", "targets", "track", "synthetic", "clock", "capture", "report",
+        "review",
     },
     "av": {"video", "capture"},
     "numba": {"track", "chain", "network"},

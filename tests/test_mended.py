@@ -2,8 +2,6 @@
 
 import csv
 import json
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,30 +11,11 @@ from rulerlab import store
 from rulerlab.cli import main
 from rulerlab.records import EDITED
 
-DATA = Path(__file__).parent.parent / "data"
-
 
 def rulerlab(*arguments):
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in arguments])
     return stop.value.code or 0
-
-
-@pytest.fixture(scope="module")
-def tracked(tmp_path_factory):
-    """The sample recording beside its run folder."""
-    folder = tmp_path_factory.mktemp("bench")
-    for path in DATA.glob("blocks_tags.*"):
-        shutil.copy(path, folder)
-    assert rulerlab("track", folder / "blocks_tags.mp4", "--no-video", "-q") == 0
-    return folder
-
-
-@pytest.fixture
-def run(tracked, tmp_path):
-    """A copy of the run folder beside the recording, to be mended."""
-    shutil.copytree(tracked, tmp_path / "bench")
-    return tmp_path / "bench" / "blocks_tags.rulerlab"
 
 
 def change(run, frame, cells):
@@ -118,4 +97,5 @@ def test_every_frame_is_found_again_by_its_time(tracked):
     recording = Recording(tracked / "blocks_tags.mp4")
     frames = [(frame.index, frame.time_s, frame.luma.copy()) for frame in recording.frames()]
     for index, time_s, luma in frames[::-37]:
-        assert np.array_equal(recording.frame_at(index, time_s).luma, luma)
+        again, = recording.frames_at({time_s: index})
+        assert again.index == index and np.array_equal(again.luma, luma)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,9 @@ import numpy as np
 from rulerlab import segments, store
 from rulerlab.errors import RulerlabError
 from rulerlab.plots import write_plots
+from rulerlab.records import Tracks
 from rulerlab.report import write_frame, write_report
+from rulerlab.review.mending import LOG
 from rulerlab.rig import Rig, rig_of_run
 from rulerlab.track import Tracked
 from rulerlab.track.annotate import draw_track, enlargement
@@ -29,8 +33,9 @@ def write_run(folder: Path, recording: Recording | Still, rig: Rig, tracked: Tra
     return _write(folder, recording, rig, tracked, at_s, no_video, info)
 
 
-def rewrite_run(run: Path, *, at_s: float | None = None, no_video: bool = False) -> dict[str, Any]:
-    """Write a run folder anew from its tracks, mended or not; the result in plain values.
+def rewrite_run(run: Path, *, tracks: Tracks | None = None, at_s: float | None = None,
+                no_video: bool = False) -> dict[str, Any]:
+    """Write a run folder anew from its tracks, or from `tracks`; the result in plain values.
 
     Pictures need the recording (or still) that it was made of; without it they are left out, which
     a warning tells. What `fit` and `compare` had found in the old tracks goes. The old folder stays
@@ -38,6 +43,7 @@ def rewrite_run(run: Path, *, at_s: float | None = None, no_video: bool = False)
     """
     before = store.read_run_json(run)
     tracked, rig = read_tracked(run), rig_of_run(before.get("rig") or {})
+    tracked = tracked if tracks is None else replace(tracked, tracks=tracks)
     recording = recording_of(run)
     if recording is None:
         tracked.warnings.append(f"{before['inputs'][0]['path']} is not found: the pictures of the "
@@ -47,6 +53,8 @@ def rewrite_run(run: Path, *, at_s: float | None = None, no_video: bool = False)
         name: before[name] for name in kept if name in before} | (before.get("tracked") or {})}
     with store.open_run(run, force=True) as folder:
         summary = _write(folder, recording, rig, tracked, at_s, no_video, info)
+        if (run / LOG).exists():
+            shutil.copy2(run / LOG, folder / LOG)
     summary["run"] = str(run)
     return summary
 
@@ -137,7 +145,8 @@ def _draw(folder, recording, tracked, motion, curve, pull, no_video) -> None:
                 picture = frame.bgr()
                 annotate(picture, t)
                 film.write(picture, frame.time_s)
-    last = recording.latest or recording.frame_at(len(tracks.time_s) - 1, tracks.time_s[-1])
+    last = recording.latest or recording.frames_at(
+        {float(tracks.time_s[-1]): len(tracks.time_s) - 1})[0]
     plain = last.bgr()
     write_plots(folder / "plots", tracks, motion, curve, picture=plain[..., ::-1],
                 frame=len(tracks.time_s) - 1, times_s=times, name=name)

@@ -19,7 +19,6 @@ MARKS = {"ok": "ok     ", "broken": "BROKEN ", "missing": "missing", "none": "no
 OPTIONAL = {
     "torch": ("training networks", 'pip install -c constraints.txt ".[networks]"'),
     "starlette": ("the review page", 'pip install -c constraints.txt ".[review]"'),
-    "submitit": ("sweeps on a Slurm cluster", 'pip install -c constraints.txt ".[cluster]"'),
 }
 PROGRAMS = {
     "avr-gcc": ("testing the firmware", "sudo apt install gcc-avr avr-libc arduino-core-avr"),

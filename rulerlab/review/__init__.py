@@ -1,0 +1,1 @@
+"""Look through a tracked recording in the browser, and mend what was tracked wrong."""
