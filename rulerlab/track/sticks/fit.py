@@ -5,13 +5,14 @@ Moving edges on a rigid model, after Harris (1992), "Tracking with rigid models"
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rulerlab.track.pixels import compiled, middle_of
 from rulerlab.track.sticks.chain import Lines, Rods, across, solve
 from rulerlab.track.sticks.edges import CUTS, SAMPLES, Wood, bare_share, find_edges, find_tips
+from rulerlab.track.sticks.pins import find_pins
 from rulerlab.video import Frame
 
 SHARE = 0.04 + 0.92 * np.arange(SAMPLES) / (SAMPLES - 1)  # of a section, place of its samples
@@ -24,6 +25,7 @@ RUNS = 5.0  # samples of an edge that err together, at least, when a frame can't
 WASHED = 0.6   # widths over which the edges of a stick rise that moved by more than its width
 WIDER = 0.15  # of the way it moved: by so much each edge of such a stick may lie outwards
 BARE = 0.3  # share of a hidden stick's axis on which no stick is seen: then it is not there
+SMEARED = 0.25  # widths that a hinge may move between two frames for its pin to count
 SETTLED_PX = 0.05  # joints that a round moves by less are where they belong
 REPEATS, FEW = 4, 4  # of the robust lines; samples that make none
 REACHES = (0.6, 0.4, 0.3, 0.3)  # widths within which edges are looked for, round by round
@@ -59,6 +61,16 @@ def fit_chain(
             break
         fit = _look(frame, wood, fit.joints_px, before, rods, reach * rods.width_px)
     return fit
+
+
+def with_pins(frame: Frame, fit: Fit, rods: Rods, before: np.ndarray | None) -> Fit:
+    """The fit, and where the pins of the hinges are seen in its frame, unless they moved far since
+    the last one, in which the joints (N, 2) lay at `before`: motion smears them."""
+    pins = find_pins(frame.luma, fit.joints_px, rods.width_px)
+    if before is not None:
+        far = np.linalg.norm(fit.joints_px - before, axis=1) > SMEARED * rods.width_px
+        pins[far] = np.nan
+    return replace(fit, lines=replace(fit.lines, pin=pins - fit.lines.base))
 
 
 def _look(frame: Frame, wood: Wood, joints: np.ndarray, before: np.ndarray | None, rods: Rods,
@@ -101,7 +113,8 @@ def _look(frame: Frame, wood: Wood, joints: np.ndarray, before: np.ndarray | Non
     tip[good] = np.median(tips[good], axis=-1)
     back = 1 / (LOOSE * rods.width_px) ** 2
     lines = Lines(joints[None].copy(), aside[None], total[None], tip[None],
-                  np.where(good, 1 / TIP_PX**2, 0.0)[None], np.array([back]))
+                  np.where(good, 1 / TIP_PX**2, 0.0)[None], np.full((1, *joints.shape), np.nan),
+                  np.array([back]))
     moved, covariance = solve(lines, rods, rounds=3)
     known = widths[np.isfinite(widths)]
     widening = float(np.median(known)) if len(known) else 0.0

@@ -10,7 +10,7 @@ import numpy as np
 
 from rulerlab.track.sticks.chain import Rods
 from rulerlab.track.sticks.edges import Wood
-from rulerlab.track.sticks.fit import REACHES, Fit, fit_chain
+from rulerlab.track.sticks.fit import REACHES, Fit, fit_chain, with_pins
 from rulerlab.track.sticks.ghosts import mixed_px
 from rulerlab.track.sticks.sweep import sweep
 from rulerlab.video import Frame
@@ -44,9 +44,9 @@ class Pass:
             self._step = None
             return
         self._step = None if self._last is None else fit.joints_px - self._last
+        self.fits[frame.index] = with_pins(frame, fit, self._rods, self._last)
         self._last, self._usual = fit.joints_px, fit.score
         self._enough = np.clip(np.nanmin(fit.seen, initial=1.0) - WORSE, FAIRLY, WELL)
-        self.fits[frame.index] = fit
         self.mixed[frame.index] = mixed_px(frame, self._wood, fit.joints_px, self._rods)
 
     def _begin(self, frame: Frame) -> Fit | None:
