@@ -12,7 +12,7 @@ from rulerlab.track.sticks.chain import Rods
 from rulerlab.track.sticks.edges import Wood
 from rulerlab.track.sticks.fit import REACHES, Fit, fit_chain, with_pins
 from rulerlab.track.sticks.ghosts import mixed_px
-from rulerlab.track.sticks.sweep import sweep
+from rulerlab.track.sticks.sweep import nudge, sweep
 from rulerlab.video import Frame
 
 WELL = 0.85  # share of each stick's edges that are seen in a frame that needs no second try
@@ -62,7 +62,7 @@ class Pass:
     def _go_on(self, frame: Frame, last: np.ndarray) -> Fit | None:
         """The best of several tries, each only if those before it did not see the chain well."""
         ahead = last if self._step is None else last + STEADY * self._step
-        tries = [(ahead, REACHES), (last, WIDE)]
+        tries = [(ahead, REACHES), (nudge(frame, self._wood, last, self._rods), WIDE)]
         if frame.index in self._known:
             tries.append((self._known[frame.index], WIDE))
         fits = []
