@@ -147,12 +147,13 @@ def solve(lines: Lines, rods: Rods, *, rounds: int = 4, start: np.ndarray | None
 
 
 def _without_flips(joints: np.ndarray, step: np.ndarray, rods: Rods) -> np.ndarray:
-    """The joints after the step, or as much of it as leaves every hinge folded to its side."""
-    right = (folds(joints) * rods.turns > 0).all(-1)
+    """The joints after the step, or as much of it as leaves each hinge folded to its side that was.
+    """
+    right = folds(joints) * rods.turns > 0
     share = np.ones(len(joints))
     for _ in range(ALTERNATE):
         moved = joints + share[:, None, None] * step
-        flips = right & (folds(moved) * rods.turns <= 0).any(-1)
+        flips = (right & (folds(moved) * rods.turns <= 0)).any(-1)
         if not flips.any():
             break
         share[flips] *= 0.5

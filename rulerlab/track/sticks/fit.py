@@ -91,22 +91,12 @@ def _look(frame: Frame, wood: Wood, joints: np.ndarray, before: np.ndarray | Non
     outward = np.where(found, offset, 0.0) * np.array([1.0, -1.0])[:, None]
     keep, spread, left = _robust(outward, found)
     weight = keep / (max(spread, LEAST_EDGE_PX) ** 2 * _together(left, keep))
-    sections = len(joints) - 1
-    information = np.einsum("ksm,ma,mb->ksab", weight, LINE, LINE)
-    pull = np.einsum("ksm,ma->ksa", weight * outward, LINE)
-    sides = information + 1e-6 * np.eye(2)
-    spread_sides = np.linalg.inv(sides) + rods.sideways_px**2 * np.eye(2)
     blur = _medians(rise)
     washed = np.where(np.nan_to_num(blur) > WASHED * expected, WIDER * smear, 0.0)
-    spread_sides += washed[:, None, None, None] ** 2
-    softened = np.linalg.inv(spread_sides)  # a whole edge may lie aside
-    place = (np.linalg.inv(sides) @ pull[..., None])[..., 0]
-    total = softened.sum(1)
-    aside = np.linalg.solve(total, (softened @ place[..., None]).sum(1))[..., 0]
+    aside, total, middle = _axes(outward, weight, rods.sideways_px, washed)
     both = (keep.sum(-1) > 8).all(1)
-    middle = place.mean(-1)
     widths = np.where(both, middle[:, 0] - middle[:, 1], np.nan)
-    tip = np.full((sections, 2), rods.overhang_px)
+    tip = np.full((len(aside), 2), rods.overhang_px)
     count = np.isfinite(tips).sum(-1)
     good = count == len(CUTS)
     good[-1, 1] &= not rods.covered
@@ -138,19 +128,49 @@ def _medians(rise):
 
 
 @compiled
-def _line(values, keep):
-    """Ends of the line through samples of one edge, weighted by `keep`."""
-    n00, n01, n11, r0, r1 = 1e-3, 0.0, 1e-3, 0.0, 0.0
+def _axes(outward, weight, sideways, washed):
+    """The axis of each stick between its two edges: by how much both its ends lie aside (S, 2),
+    the inverse covariance of that, and the middles of both edges, (S, 2).
+
+    A whole edge may lie aside by `sideways` px, those that moved by `washed` (S,) besides.
+    """
+    sections = len(outward)
+    aside, total = np.zeros((sections, 2)), np.zeros((sections, 2, 2))
+    middle = np.zeros((sections, 2))
+    for k in range(sections):
+        pull = np.zeros(2)
+        for side in range(2):
+            first, last, n00, n01, n11 = _line(outward[k, side], weight[k, side], 1e-6)
+            middle[k, side] = 0.5 * (first + last)
+            det = n00 * n11 - n01 * n01
+            c00 = n11 / det + sideways**2 + washed[k] ** 2
+            c11 = n00 / det + sideways**2 + washed[k] ** 2
+            c01 = -n01 / det + washed[k] ** 2
+            det = c00 * c11 - c01 * c01
+            soft = np.array([[c11, -c01], [-c01, c00]]) / det
+            total[k] += soft
+            pull[0] += soft[0, 0] * first + soft[0, 1] * last
+            pull[1] += soft[1, 0] * first + soft[1, 1] * last
+        det = total[k, 0, 0] * total[k, 1, 1] - total[k, 0, 1] ** 2
+        aside[k, 0] = (total[k, 1, 1] * pull[0] - total[k, 0, 1] * pull[1]) / det
+        aside[k, 1] = (total[k, 0, 0] * pull[1] - total[k, 0, 1] * pull[0]) / det
+    return aside, total, middle
+
+
+@compiled
+def _line(values, weight, loose):
+    """Ends of the line through samples of one edge, and their inverse covariance (00, 01, 11)."""
+    n00, n01, n11, r0, r1 = loose, 0.0, loose, 0.0, 0.0
     for m in range(len(values)):
-        if keep[m] > 0:
+        if weight[m] > 0:
             a, b = LINE[m, 0], LINE[m, 1]
-            n00 += keep[m] * a * a
-            n01 += keep[m] * a * b
-            n11 += keep[m] * b * b
-            r0 += keep[m] * a * values[m]
-            r1 += keep[m] * b * values[m]
+            n00 += weight[m] * a * a
+            n01 += weight[m] * a * b
+            n11 += weight[m] * b * b
+            r0 += weight[m] * a * values[m]
+            r1 += weight[m] * b * values[m]
     det = n00 * n11 - n01 * n01
-    return (n11 * r0 - n01 * r1) / det, (n00 * r1 - n01 * r0) / det
+    return (n11 * r0 - n01 * r1) / det, (n00 * r1 - n01 * r0) / det, n00, n01, n11
 
 
 @compiled
@@ -164,7 +184,7 @@ def _robust(outward, found):
         count = 0
         for k in range(sections):
             for side in range(sides):
-                first, last = _line(outward[k, side], keep[k, side])
+                first, last, _, _, _ = _line(outward[k, side], keep[k, side], 1e-3)
                 for m in range(samples):
                     if found[k, side, m]:
                         left[k, side, m] = outward[k, side, m] - (

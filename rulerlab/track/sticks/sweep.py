@@ -11,7 +11,7 @@ from rulerlab.track.sticks.edges import Wood, is_free, wood_at
 from rulerlab.video import Frame
 
 TURNS = 121
-TURN = np.radians(0.75)
+TURN, COARSE = np.radians(0.75), 3
 ALONG = 32
 NUDGE, FINE = 1.5, 0.17  # widths: how far a whole chain is looked for, and in which steps
 PLACES = 8  # along each section
@@ -19,29 +19,38 @@ KNOWN = 0.35  # what a place on a section counts that was placed before
 
 
 @compiled
+def _worth(luma, u, v, mix, placed, wx, wy, length, width):
+    """How well a stick is seen along a unit vector from the last of the joints `placed`."""
+    total = 0.0
+    for m in range(ALONG):
+        along = (0.1 + 0.85 * m / (ALONG - 1)) * length
+        x, y = placed[-1, 0] + along * wx, placed[-1, 1] + along * wy
+        worth = 1.0 if is_free(placed, x, y, -1, -1, 0.5 * width) else KNOWN
+        for side in (-1.0, 1.0):
+            inner, outer = 0.3 * width * side, 0.75 * width * side
+            inside = wood_at(luma, u, v, mix, x - inner * wy, y + inner * wx)
+            outside = wood_at(luma, u, v, mix, x - outer * wy, y + outer * wx)
+            total += worth * (min(inside, 1.0) - 0.5 * min(max(outside, 0.0), 1.0))
+    return total
+
+
+@compiled
 def _turned(luma, u, v, mix, placed, way, length, width):
     """Unit vector near `way` along which a stick of this length is seen best from the last of the
-    joints that are `placed`.
+    joints that are `placed`: coarse turns first, then finer ones about the best.
     """
-    start = placed[-1]
-    best, found = -1e9, way.copy()
-    for i in range(TURNS):
-        angle = (i - TURNS // 2) * TURN
-        cos, sin = np.cos(angle), np.sin(angle)
-        wx, wy = way[0] * cos - way[1] * sin, way[0] * sin + way[1] * cos
-        total = -0.02 * abs(i - TURNS // 2) * ALONG / TURNS
-        for m in range(ALONG):
-            along = (0.1 + 0.85 * m / (ALONG - 1)) * length
-            x, y = start[0] + along * wx, start[1] + along * wy
-            worth = 1.0 if is_free(placed, x, y, -1, -1, 0.5 * width) else KNOWN
-            for side in (-1.0, 1.0):
-                inner, outer = 0.3 * width * side, 0.75 * width * side
-                inside = wood_at(luma, u, v, mix, x - inner * wy, y + inner * wx)
-                outside = wood_at(luma, u, v, mix, x - outer * wy, y + outer * wx)
-                total += worth * (min(inside, 1.0) - 0.5 * min(max(outside, 0.0), 1.0))
-        if total > best:
-            best = total
-            found[0], found[1] = wx, wy
+    best, found, middle = -1e9, way.copy(), 0
+    for turns, apart in ((TURNS // 2 // COARSE, COARSE), (COARSE - 1, 1)):
+        about = middle
+        for i in range(-turns, turns + 1):
+            turn = about + i * apart
+            cos, sin = np.cos(turn * TURN), np.sin(turn * TURN)
+            wx, wy = way[0] * cos - way[1] * sin, way[0] * sin + way[1] * cos
+            total = _worth(luma, u, v, mix, placed, wx, wy, length, width)
+            total -= 0.02 * abs(turn) * ALONG / TURNS
+            if total > best:
+                best, middle = total, turn
+                found[0], found[1] = wx, wy
     return found
 
 
