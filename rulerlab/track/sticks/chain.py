@@ -7,7 +7,7 @@ across and down the picture, and how it changes with the slope of the section.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -32,6 +32,9 @@ class Rods:
     span_px: float  # over which it is counted
     layer: np.ndarray  # (LAYER,) px: by how much every second stick is seen aside
     sideways_px: float  # by how much a whole edge may lie aside: shadow, thickness, compression
+    top: float = 0.6  # thicknesses from the middle of the upper stick to the joint's top
+    pin_px: float = np.inf  # error of the hinges' pins; infinite: none are seen
+    shade_px: np.ndarray = field(default_factory=lambda: np.zeros(2))  # by how much all lie aside
     covered: bool = False  # the last tip is in a hand: where its stick disappears is not its end
 
     def place(self, points: np.ndarray) -> np.ndarray:
@@ -44,6 +47,15 @@ class Rods:
         They lie lower (or higher) by their thickness: parallax from the foot of the camera.
         """
         return self.layer[0] * self.place(points) + self.layer[1:]
+
+    @property
+    def rise(self) -> tuple[float, float]:
+        """From the layer of the joints to their tops, in shifts of every second stick; its slope.
+
+        Edges show the middle of a stick's thickness; what lies nearer to the camera is seen further
+        from its foot.
+        """
+        return (1 + self.top, 1.0) if self.layer[0] > 0 else (-self.top, -1.0)
 
     def terms(self, joints: np.ndarray) -> np.ndarray:
         """What multiplies the trend for every section of joints (..., N, 2), (..., S, TREND)."""
@@ -97,12 +109,13 @@ class Lines:
     weight: np.ndarray  # (T, S, 2, 2) inverse covariance of that
     tip: np.ndarray  # (T, S, 2) from the base joint to the stick's tip beyond it, px
     tip_weight: np.ndarray  # (T, S, 2) inverse variance of that
+    pin: np.ndarray  # (T, N, 2) from the base joint to the pin of its hinge; NaN: none is seen
     back: np.ndarray  # (T,) inverse variance with which joints are drawn to their base
 
     def pick(self, frames) -> Lines:
         """Some of the pictures."""
         return Lines(self.base[frames], self.aside[frames], self.weight[frames], self.tip[frames],
-                     self.tip_weight[frames], self.back[frames])
+                     self.tip_weight[frames], self.pin[frames], self.back[frames])
 
 
 def frames_of(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -134,12 +147,13 @@ def solve(lines: Lines, rods: Rods, *, rounds: int = 4, start: np.ndarray | None
 
 
 def _without_flips(joints: np.ndarray, step: np.ndarray, rods: Rods) -> np.ndarray:
-    """The joints after the step, or as much of it as leaves every hinge folded to its side."""
-    right = (folds(joints) * rods.turns > 0).all(-1)
+    """The joints after the step, or as much of it as leaves each hinge folded to its side that was.
+    """
+    right = folds(joints) * rods.turns > 0
     share = np.ones(len(joints))
     for _ in range(ALTERNATE):
         moved = joints + share[:, None, None] * step
-        flips = right & (folds(moved) * rods.turns <= 0).any(-1)
+        flips = (right & (folds(moved) * rods.turns <= 0)).any(-1)
         if not flips.any():
             break
         share[flips] *= 0.5
@@ -148,8 +162,11 @@ def _without_flips(joints: np.ndarray, step: np.ndarray, rods: Rods) -> np.ndarr
 
 def equations(lines: Lines, rods: Rods, joints: np.ndarray, *, shared: bool = True):
     """Normal equations at `joints`: matrix (T, 2N, 2N) and right side for the joints, and for
-    what the clip shares (trend, shares of sections that are not full, overhang, layer): the
-    coupling (T, 2N, G), matrix (G, G) and right side (G,). `shared` False: G is 0."""
+    what the clip shares (trend, shares of sections that are not full, overhang, layer, top, shade
+    of the pins): the coupling (T, 2N, G), matrix (G, G) and right side (G,).
+
+    `shared` False: G is 0.
+    """
     loose = np.array([kind != "full" for kind in rods.kinds])
     number = np.where(loose, np.cumsum(loose) - 1, -1)
     over = TREND + int(loose.sum())
@@ -158,6 +175,14 @@ def equations(lines: Lines, rods: Rods, joints: np.ndarray, *, shared: bool = Tr
         joints, lines.base, lines.back,
         (lines.aside, lines.weight, rods.aside(lines.base), rods.place(lines.base)),
         (lines.tip, lines.tip_weight, rods.overhang_px),
+        (lines.pin, rods.pin_px**-2, *rods.rise, rods.shade_px),
         (rods.share * np.exp(terms @ rods.trend), terms, STIFF, number, rods.share),
-        (over + 1 + LAYER if shared else 0, TREND, over, over + 1),
+        (over + 4 + LAYER if shared else 0, TREND, over, over + 1, over + 1 + LAYER),
     )
+
+
+def of_each(full: np.ndarray) -> np.ndarray:
+    """Covariances (T, N, 2, 2) of single joints out of those of whole chains (T, 2N, 2N)."""
+    points = full.shape[-1] // 2
+    every = np.arange(points)
+    return full.reshape(-1, points, 2, points, 2)[:, every, :, every].swapaxes(0, 1)

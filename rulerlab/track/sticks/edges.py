@@ -22,9 +22,10 @@ NEAR = 3.0  # px of free ground that an edge needs beside it
 LEAST_WOOD, MOST_WOOD = 0.35, 2.0  # of the mix that is 1 on a stick: what may be one
 SOFT = 12.0  # px over which an edge at rest rises at most
 CUTS = (-0.12, 0.0, 0.12)  # widths from the axis at which a tip is looked for
+WITHIN, BEYOND = 0.7, 0.3  # of a stick's mix: inside its edge at least, and outside at most
+TELLING, DARKEST = 0.2, 0.6  # of it: a shadow that shows more looks like a stick; at the most
 SHADE = 0.3  # by how much, of its brightness, the ground is darker in a shadow
 CORE, BESIDE = 0.3, (0.8, 1.3)  # widths from the axis: certainly stick, certainly beside it
-LEAST_CONTRAST = 1.5  # between stick and ground, in their own standard deviations
 NO_LUMA = 1e9  # variance of Y that leaves it out of a mix
 CLEAR_PX = 0.4  # by which one place of the chroma samples must fit better than the usual one
 
@@ -34,7 +35,8 @@ class Wood:
     """How sticks differ from their surroundings: a mix of Y, U, V that is 1 on a stick, 0 beside.
     """
 
-    mix: np.ndarray  # (6,) factors of Y, U, V, what is added, x, y (px) of the first chroma sample
+    mix: np.ndarray  # (7,) factors of Y, U, V, what is added, x, y (px) of the first chroma
+    #                  sample, and what the ground shows in a shadow
     contrast: float  # between stick and surroundings, in their standard deviations
     shaded: float  # by how much a shadow on the ground looks like a stick, which is 1
 
@@ -75,8 +77,8 @@ def _mix(inside: np.ndarray, outside: np.ndarray, siting: tuple, luma: float = 0
     mix = np.linalg.solve(spread, middle - other)
     gap = max(float(mix @ (middle - other)), 1e-9)
     mix = mix / gap
-    return Wood(np.array([*mix, -mix @ other, *siting]), float(np.sqrt(gap)),
-                float(abs(mix @ shade)))
+    shaded = float(abs(mix @ shade))
+    return Wood(np.array([*mix, -mix @ other, *siting, shaded]), float(np.sqrt(gap)), shaded)
 
 
 def _misfit_px(frames: list[Frame], joints: list[np.ndarray], width_px: float, wood: Wood) -> float:
@@ -186,6 +188,32 @@ def _way_to(luma, u, v, mix, x, y, ox, oy, level, most):
 
 
 @compiled
+def _edge_at(luma, u, v, mix, x, y, ox, oy, level, ground, smear, reach):
+    """How far outwards from a place, px, a stick of the level ends, and over how many px the
+    picture falls there; NaN where it does not fall from stick to `ground` (share of the level).
+
+    The edge lies where the picture is halfway between what it shows on both sides.
+    """
+    half = 0.5 * (1 + ground)
+    shift = _fall(luma, u, v, mix, x, y, ox, oy, half * level, reach)
+    if not np.isfinite(shift):
+        return np.nan, np.nan
+    ex, ey = x + shift * ox, y + shift * oy
+    most = 0.25 * (SOFT + smear)
+    quarter = 0.25 * (1 - ground)
+    blur = 2 * _way_to(luma, u, v, mix, ex, ey, ox, oy, (half - quarter) * level, most)
+    blur += 2 * _way_to(luma, u, v, mix, ex, ey, -ox, -oy, (half + quarter) * level, most)
+    near = NEAR + 0.75 * min(max(blur - 2 * NEAR, 0.0), smear)
+    beyond = wood_at(luma, u, v, mix, ex + near * ox, ey + near * oy)
+    within = wood_at(luma, u, v, mix, ex - near * ox, ey - near * oy)
+    if within < WITHIN * level or beyond > (ground + BEYOND * (1 - ground)) * level:
+        return np.nan, np.nan
+    if mix[6] > TELLING:  # on the ground beside it the stick's own shadow fades
+        shift += _fall(luma, u, v, mix, ex, ey, ox, oy, 0.5 * (within + beyond), NEAR)
+    return shift, blur
+
+
+@compiled
 def find_edges(luma, u, v, mix, joints, widths, smear, reach):
     """Offsets (S, 2, SAMPLES) of the edges seen, px outwards from their expected places; NaN
     where another stick lies beside or above, or where none is seen.
@@ -225,18 +253,11 @@ def find_edges(luma, u, v, mix, joints, widths, smear, reach):
                                + wood_at(luma, u, v, mix, ax, ay))
                 if not LEAST_WOOD < level < MOST_WOOD:
                     continue
-                shift = _fall(luma, u, v, mix, x, y, ox, oy, 0.5 * level, reach)
-                if not np.isfinite(shift):
-                    continue
-                ex, ey = x + shift * ox, y + shift * oy
-                most = 0.25 * (SOFT + smear[k])
-                blur = 2 * _way_to(luma, u, v, mix, ex, ey, ox, oy, 0.25 * level, most)
-                blur += 2 * _way_to(luma, u, v, mix, ex, ey, -ox, -oy, 0.75 * level, most)
-                near = NEAR + 0.75 * min(max(blur - 2 * NEAR, 0.0), smear[k])
-                beyond = wood_at(luma, u, v, mix, ex + near * ox, ey + near * oy)
-                within = wood_at(luma, u, v, mix, ex - near * ox, ey - near * oy)
-                if beyond < 0.3 * level and within > 0.7 * level:
-                    offset[k, side, m], rise[k, side, m] = shift, blur
+                shift, blur = _edge_at(luma, u, v, mix, x, y, ox, oy, level, 0.0, smear[k], reach)
+                if np.isnan(shift) and mix[6] > TELLING:
+                    shift, blur = _edge_at(luma, u, v, mix, x, y, ox, oy, level,
+                                           min(mix[6], DARKEST), smear[k], reach)
+                offset[k, side, m], rise[k, side, m] = shift, blur
     return offset, open_, rise
 
 

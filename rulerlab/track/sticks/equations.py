@@ -37,23 +37,27 @@ def _add_shared(common, common_right, weight, miss, extra):
 
 
 @compiled
-def add_up(joints, base, back, edges, tips, lengths, shared):
+def add_up(joints, base, back, edges, tips, pins, lengths, shared):
     """Normal equations of T pictures of a chain of S sections at `joints` (T, N, 2).
 
     `edges`: offsets aside (T, S, 2), their inverse covariances (T, S, 2, 2), by how much every
     second section is seen aside of the base (T, N, 2) and the place (T, N, 2) that scales it;
-    `tips`: places beyond the base (T, S, 2), inverse variances, overhang; `lengths`: wanted
+    `tips`: places beyond the base (T, S, 2), inverse variances, overhang; `pins`: their places from
+    the base (T, N, 2) or NaN, one inverse variance, how many times the shift of every second
+    section they are seen aside, by how much more when the top lies higher, and by how much their
+    shadows shift them all (2,); `lengths`: wanted
     (T, S), what multiplies the trend (T, S, P), relative error, for each section the number of
     its own share among the loose ones or -1, and the shares (S,); `shared`: how many unknowns the
-    clip shares (0: none are asked for) and the numbers of the first loose share, the overhang and
-    the layer among them.
+    clip shares (0: none are asked for) and the numbers of the first loose share, the overhang, the
+    layer and the top of the joints among them, which the shadows' shift follows.
 
     Returns matrix (T, 2N, 2N), right side (T, 2N), coupling (T, 2N, G), matrix (G, G), right side.
     """
     aside, edge_weight, lower, place = edges
     tip, tip_weight, overhang = tips
+    pin, pin_weight, rise, higher, shade = pins
     wanted, terms, stiff, loose, share = lengths
-    count, first_loose, over, layer = shared
+    count, first_loose, over, layer, top = shared
     frames, sections = wanted.shape
     size = 2 * sections + 2
     normal = np.zeros((frames, size, size))
@@ -67,7 +71,19 @@ def add_up(joints, base, back, edges, tips, lengths, shared):
         for joint in range(sections + 1):
             for c in range(2):
                 normal[t, 2 * joint + c, 2 * joint + c] += back[t]
-                right[t, 2 * joint + c] -= back[t] * (joints[t, joint, c] - base[t, joint, c])
+                moved = joints[t, joint, c] - base[t, joint, c]
+                right[t, 2 * joint + c] -= back[t] * moved
+                if pin_weight == 0.0 or np.isnan(pin[t, joint, c]):
+                    continue
+                row[:], part[:] = 0.0, 0.0
+                at = 2 * min(joint, sections - 1)
+                row[2 * joint + c - at] = 1.0
+                if count:
+                    part[layer], part[layer + 1 + c] = rise * place[t, joint, c], rise
+                    part[top], part[top + 1 + c] = higher * lower[t, joint, c], 1.0
+                miss = pin[t, joint, c] - shade[c] - rise * lower[t, joint, c] - moved
+                _add(normal[t], right[t], cross[t], at, row, pin_weight, miss, part)
+                _add_shared(common, common_right, pin_weight, miss, part)
         for k in range(sections):
             at = 2 * k
             wx, wy = base[t, k + 1, 0] - base[t, k, 0], base[t, k + 1, 1] - base[t, k, 1]

@@ -5,13 +5,14 @@ Moving edges on a rigid model, after Harris (1992), "Tracking with rigid models"
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rulerlab.track.pixels import compiled, middle_of
 from rulerlab.track.sticks.chain import Lines, Rods, across, solve
 from rulerlab.track.sticks.edges import CUTS, SAMPLES, Wood, bare_share, find_edges, find_tips
+from rulerlab.track.sticks.pins import find_pins
 from rulerlab.video import Frame
 
 SHARE = 0.04 + 0.92 * np.arange(SAMPLES) / (SAMPLES - 1)  # of a section, place of its samples
@@ -24,6 +25,7 @@ RUNS = 5.0  # samples of an edge that err together, at least, when a frame can't
 WASHED = 0.6   # widths over which the edges of a stick rise that moved by more than its width
 WIDER = 0.15  # of the way it moved: by so much each edge of such a stick may lie outwards
 BARE = 0.3  # share of a hidden stick's axis on which no stick is seen: then it is not there
+SMEARED = 0.25  # widths that a hinge may move between two frames for its pin to count
 SETTLED_PX = 0.05  # joints that a round moves by less are where they belong
 REPEATS, FEW = 4, 4  # of the robust lines; samples that make none
 REACHES = (0.6, 0.4, 0.3, 0.3)  # widths within which edges are looked for, round by round
@@ -61,6 +63,16 @@ def fit_chain(
     return fit
 
 
+def with_pins(frame: Frame, fit: Fit, rods: Rods, before: np.ndarray | None) -> Fit:
+    """The fit, and where the pins of the hinges are seen in its frame, unless they moved far since
+    the last one, in which the joints (N, 2) lay at `before`: motion smears them."""
+    pins = find_pins(frame.luma, fit.joints_px, rods.width_px)
+    if before is not None:
+        far = np.linalg.norm(fit.joints_px - before, axis=1) > SMEARED * rods.width_px
+        pins[far] = np.nan
+    return replace(fit, lines=replace(fit.lines, pin=pins - fit.lines.base))
+
+
 def _look(frame: Frame, wood: Wood, joints: np.ndarray, before: np.ndarray | None, rods: Rods,
           reach: float) -> Fit:
     """The chain moved to what edges and tips say that lie up to `reach` px from where it should."""
@@ -79,29 +91,20 @@ def _look(frame: Frame, wood: Wood, joints: np.ndarray, before: np.ndarray | Non
     outward = np.where(found, offset, 0.0) * np.array([1.0, -1.0])[:, None]
     keep, spread, left = _robust(outward, found)
     weight = keep / (max(spread, LEAST_EDGE_PX) ** 2 * _together(left, keep))
-    sections = len(joints) - 1
-    information = np.einsum("ksm,ma,mb->ksab", weight, LINE, LINE)
-    pull = np.einsum("ksm,ma->ksa", weight * outward, LINE)
-    sides = information + 1e-6 * np.eye(2)
-    spread_sides = np.linalg.inv(sides) + rods.sideways_px**2 * np.eye(2)
     blur = _medians(rise)
     washed = np.where(np.nan_to_num(blur) > WASHED * expected, WIDER * smear, 0.0)
-    spread_sides += washed[:, None, None, None] ** 2
-    softened = np.linalg.inv(spread_sides)  # a whole edge may lie aside
-    place = (np.linalg.inv(sides) @ pull[..., None])[..., 0]
-    total = softened.sum(1)
-    aside = np.linalg.solve(total, (softened @ place[..., None]).sum(1))[..., 0]
+    aside, total, middle = _axes(outward, weight, rods.sideways_px, washed)
     both = (keep.sum(-1) > 8).all(1)
-    middle = place.mean(-1)
     widths = np.where(both, middle[:, 0] - middle[:, 1], np.nan)
-    tip = np.full((sections, 2), rods.overhang_px)
+    tip = np.full((len(aside), 2), rods.overhang_px)
     count = np.isfinite(tips).sum(-1)
     good = count == len(CUTS)
     good[-1, 1] &= not rods.covered
     tip[good] = np.median(tips[good], axis=-1)
     back = 1 / (LOOSE * rods.width_px) ** 2
     lines = Lines(joints[None].copy(), aside[None], total[None], tip[None],
-                  np.where(good, 1 / TIP_PX**2, 0.0)[None], np.array([back]))
+                  np.where(good, 1 / TIP_PX**2, 0.0)[None], np.full((1, *joints.shape), np.nan),
+                  np.array([back]))
     moved, covariance = solve(lines, rods, rounds=3)
     known = widths[np.isfinite(widths)]
     widening = float(np.median(known)) if len(known) else 0.0
@@ -125,19 +128,49 @@ def _medians(rise):
 
 
 @compiled
-def _line(values, keep):
-    """Ends of the line through samples of one edge, weighted by `keep`."""
-    n00, n01, n11, r0, r1 = 1e-3, 0.0, 1e-3, 0.0, 0.0
+def _axes(outward, weight, sideways, washed):
+    """The axis of each stick between its two edges: by how much both its ends lie aside (S, 2),
+    the inverse covariance of that, and the middles of both edges, (S, 2).
+
+    A whole edge may lie aside by `sideways` px, those that moved by `washed` (S,) besides.
+    """
+    sections = len(outward)
+    aside, total = np.zeros((sections, 2)), np.zeros((sections, 2, 2))
+    middle = np.zeros((sections, 2))
+    for k in range(sections):
+        pull = np.zeros(2)
+        for side in range(2):
+            first, last, n00, n01, n11 = _line(outward[k, side], weight[k, side], 1e-6)
+            middle[k, side] = 0.5 * (first + last)
+            det = n00 * n11 - n01 * n01
+            c00 = n11 / det + sideways**2 + washed[k] ** 2
+            c11 = n00 / det + sideways**2 + washed[k] ** 2
+            c01 = -n01 / det + washed[k] ** 2
+            det = c00 * c11 - c01 * c01
+            soft = np.array([[c11, -c01], [-c01, c00]]) / det
+            total[k] += soft
+            pull[0] += soft[0, 0] * first + soft[0, 1] * last
+            pull[1] += soft[1, 0] * first + soft[1, 1] * last
+        det = total[k, 0, 0] * total[k, 1, 1] - total[k, 0, 1] ** 2
+        aside[k, 0] = (total[k, 1, 1] * pull[0] - total[k, 0, 1] * pull[1]) / det
+        aside[k, 1] = (total[k, 0, 0] * pull[1] - total[k, 0, 1] * pull[0]) / det
+    return aside, total, middle
+
+
+@compiled
+def _line(values, weight, loose):
+    """Ends of the line through samples of one edge, and their inverse covariance (00, 01, 11)."""
+    n00, n01, n11, r0, r1 = loose, 0.0, loose, 0.0, 0.0
     for m in range(len(values)):
-        if keep[m] > 0:
+        if weight[m] > 0:
             a, b = LINE[m, 0], LINE[m, 1]
-            n00 += keep[m] * a * a
-            n01 += keep[m] * a * b
-            n11 += keep[m] * b * b
-            r0 += keep[m] * a * values[m]
-            r1 += keep[m] * b * values[m]
+            n00 += weight[m] * a * a
+            n01 += weight[m] * a * b
+            n11 += weight[m] * b * b
+            r0 += weight[m] * a * values[m]
+            r1 += weight[m] * b * values[m]
     det = n00 * n11 - n01 * n01
-    return (n11 * r0 - n01 * r1) / det, (n00 * r1 - n01 * r0) / det
+    return (n11 * r0 - n01 * r1) / det, (n00 * r1 - n01 * r0) / det, n00, n01, n11
 
 
 @compiled
@@ -151,7 +184,7 @@ def _robust(outward, found):
         count = 0
         for k in range(sections):
             for side in range(sides):
-                first, last = _line(outward[k, side], keep[k, side])
+                first, last, _, _, _ = _line(outward[k, side], keep[k, side], 1e-3)
                 for m in range(samples):
                     if found[k, side, m]:
                         left[k, side, m] = outward[k, side, m] - (

@@ -14,11 +14,19 @@ import numpy as np
 
 from rulerlab.track.sticks.agree import passes_disagree
 from rulerlab.track.sticks.blur import doubt_of_blur, sharpness
-from rulerlab.track.sticks.chain import SIDEWAYS_PX, Lines, Rods, frames_of, rods_of
+from rulerlab.track.sticks.chain import (
+    SIDEWAYS_PX,
+    Lines,
+    Rods,
+    frames_of,
+    of_each,
+    rods_of,
+)
 from rulerlab.track.sticks.edges import Wood, learn_wood
 from rulerlab.track.sticks.fit import Fit, fit_chain
 from rulerlab.track.sticks.ghosts import are_ghosts
 from rulerlab.track.sticks.passes import WIDE, Pass, share_seen
+from rulerlab.track.sticks.pins import with_pins_weighed
 from rulerlab.track.sticks.shared import fit_shared, solve_all, with_known_ends
 from rulerlab.track.sticks.start import Start
 from rulerlab.video import Frame
@@ -82,13 +90,17 @@ class StickFollower:
         )
         if not good:
             return chains
-        rods, shared = self._shared(good, first, second, chains.ghosts)
+        lines = [_stack(first), _stack(second)]
+        telling = self._telling(good, first, second, chains.ghosts)
+        rods, shared = fit_shared(lines[0].pick(telling), self.rods)
+        lines, rods = with_pins_weighed(lines, rods, shared)
+        rods, shared = fit_shared(lines[0].pick(telling), rods)
         rods, doubt = with_known_ends(rods, sections_mm)
-        joints, full, alone = solve_all(_stack(first), rods, shared)
-        again, full_again, _ = solve_all(_stack(second), rods, shared)
-        covariance = _each(full)
+        joints, full, alone = solve_all(lines[0], rods, shared)
+        again, full_again, _ = solve_all(lines[1], rods, shared)
+        covariance = of_each(full)
         off = joints - again
-        chains.apart[good] = passes_disagree(off, covariance + _each(full_again), rods.width_px)
+        chains.apart[good] = passes_disagree(off, covariance + of_each(full_again), rods.width_px)
         lost = [b.score < WITNESS * a.score for a, b in zip(first, second, strict=True)]
         off[lost] = 0.0
         hardly = np.stack([beside_unseen(fit) for fit in first])
@@ -134,14 +146,14 @@ class StickFollower:
                  for t in good]
         return np.array(good)[are_ghosts(np.array(mixed), self.rods.width_px)]
 
-    def _shared(self, good: list[int], first: list[Fit], second: list[Fit], ghosts: np.ndarray):
-        """What is rigid, from frames whose two fits do not contradict each other, and its
-        covariance."""
+    def _telling(self, good: list[int], first: list[Fit], second: list[Fit],
+                 ghosts: np.ndarray) -> np.ndarray:
+        """Places in `good` of frames whose two fits do not contradict each other: they tell what
+        is rigid."""
         differ = np.abs([a.joints_px - b.joints_px for a, b in zip(first, second, strict=True)])
         alike = (differ.max((1, 2)) < SURE * self.rods.width_px) & ~np.isin(good, ghosts)
         telling = np.flatnonzero(alike) if alike.any() else np.arange(len(good))
-        return fit_shared(_stack([first[k] for k in telling[:: 1 + len(telling) // TELLING]]),
-                          self.rods)
+        return telling[:: 1 + len(telling) // TELLING]
 
 
 def _first_rods(start: Start, wood: Wood) -> tuple[Rods, dict[int, Fit]]:
@@ -161,13 +173,6 @@ def _first_rods(start: Start, wood: Wood) -> tuple[Rods, dict[int, Fit]]:
         rods, _ = fit_shared(_stack(fits), rods)
         places = [fit.joints_px for fit in fits]
     return rods, {frame.index: fit for frame, fit in zip(start.frames, fits, strict=True)}
-
-
-def _each(full: np.ndarray) -> np.ndarray:
-    """Covariances (T, N, 2, 2) of single joints out of those of whole chains (T, 2N, 2N)."""
-    points = full.shape[-1] // 2
-    every = np.arange(points)
-    return full.reshape(-1, points, 2, points, 2)[:, every, :, every].swapaxes(0, 1)
 
 
 def _end_doubts(joints: np.ndarray, alone: np.ndarray, doubt: float) -> np.ndarray:

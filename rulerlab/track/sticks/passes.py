@@ -6,19 +6,22 @@ or in one where the chain of the nearest of those, turned into place, is seen as
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from rulerlab.track.sticks.chain import Rods
 from rulerlab.track.sticks.edges import Wood
-from rulerlab.track.sticks.fit import REACHES, Fit, fit_chain
+from rulerlab.track.sticks.fit import REACHES, Fit, fit_chain, with_pins
 from rulerlab.track.sticks.ghosts import mixed_px
-from rulerlab.track.sticks.sweep import sweep
+from rulerlab.track.sticks.sweep import nudge, sweep
 from rulerlab.video import Frame
 
 WELL = 0.85  # share of each stick's edges that are seen in a frame that needs no second try
 FAIRLY, WORSE = 0.6, 0.05  # the same where the frame before showed little more, by so much
-LESS = 0.93  # of the score of the frame before: a frame that shows less needs a second try
+LESS = 0.95  # of the score of the frame before: a frame that shows less needs a second try
 LEAST = 0.45  # share of the edges that must be seen for a frame to count
+VAIN = 5  # frames for which tries that were in vain are not made again
 WIDE = (1.2, 0.8, 0.5, 0.3)  # widths: reaches of a second try
 STEADY = 0.8  # share of the last step that the next is expected to have
 
@@ -35,6 +38,7 @@ class Pass:
         self._last: np.ndarray | None = None  # joints in the frame before
         self._step: np.ndarray | None = None  # by which they moved there
         self._usual = 0  # score of the frame before
+        self._rest = 0  # frames for which further tries are left out
         self._enough = WELL  # of each stick's edges, seen: no second try
 
     def observe(self, frame: Frame) -> None:
@@ -44,9 +48,9 @@ class Pass:
             self._step = None
             return
         self._step = None if self._last is None else fit.joints_px - self._last
+        self.fits[frame.index] = with_pins(frame, fit, self._rods, self._last)
         self._last, self._usual = fit.joints_px, fit.score
         self._enough = np.clip(np.nanmin(fit.seen, initial=1.0) - WORSE, FAIRLY, WELL)
-        self.fits[frame.index] = fit
         self.mixed[frame.index] = mixed_px(frame, self._wood, fit.joints_px, self._rods)
 
     def _begin(self, frame: Frame) -> Fit | None:
@@ -55,35 +59,46 @@ class Pass:
             fit = self._fit(frame, self._known[frame.index], WIDE)
             return fit if share_seen(fit) > LEAST else None
         nearest = min(self._known, key=lambda index: abs(index - frame.index))
-        fit = self._swept(frame, self._known[nearest])
+        place = sweep(frame, self._wood, self._known[nearest], self._rods)
+        fit = self._fit(frame, place, WIDE)
         begins = share_seen(fit) >= self._due and np.nanmin(fit.seen, initial=1.0) > LEAST
         return fit if begins else None
 
     def _go_on(self, frame: Frame, last: np.ndarray) -> Fit | None:
-        """The best of several tries, each only if those before it did not see the chain well."""
+        """The best of several tries, each only if those before it did not see the chain well.
+
+        Where they were in vain a few frames ago, the first that sees no less than then will do.
+        """
         ahead = last if self._step is None else last + STEADY * self._step
-        tries = [(ahead, REACHES), (last, WIDE)]
-        if frame.index in self._known:
-            tries.append((self._known[frame.index], WIDE))
-        fits = []
-        for place, reaches in tries:
-            fits.append(self._fit(frame, place, reaches))
+        fits = [self._fit(frame, ahead, REACHES)]
+        self._rest -= 1
+        if self._is_clear(fits[0]) or (self._rest > 0 and self._sees_no_less(fits[0])):
+            return fits[0] if share_seen(fits[0]) > LEAST else None
+        for place in self._elsewhere(frame, last):
+            fits.append(self._fit(frame, place, WIDE))
             if self._is_clear(fits[-1]):
                 return fits[-1]
-        fits.append(self._swept(frame, last))
         best = max(fits, key=lambda fit: fit.score)
+        self._rest = VAIN if best is fits[0] else 0
         return best if share_seen(best) > LEAST else None
+
+    def _elsewhere(self, frame: Frame, last: np.ndarray) -> Iterator[np.ndarray]:
+        """Places from which the chain is looked for when it is not where it was expected."""
+        nudged = nudge(frame, self._wood, last, self._rods)
+        yield nudged
+        if frame.index in self._known:
+            yield self._known[frame.index]
+        yield sweep(frame, self._wood, nudged, self._rods)
 
     def _fit(self, frame: Frame, place: np.ndarray, reaches: tuple[float, ...]) -> Fit:
         return fit_chain(frame, self._wood, place, self._rods, before=self._last, reaches=reaches)
 
-    def _swept(self, frame: Frame, place: np.ndarray) -> Fit:
-        return self._fit(frame, sweep(frame, self._wood, place, self._rods), WIDE)
-
     def _is_clear(self, fit: Fit) -> bool:
         """Whether every stick is seen where it should be, and no less than in the frame before."""
-        return bool(np.nanmin(fit.seen, initial=1.0) > self._enough
-                    and fit.score >= LESS * self._usual)
+        return bool(np.nanmin(fit.seen, initial=1.0) > self._enough) and self._sees_no_less(fit)
+
+    def _sees_no_less(self, fit: Fit) -> bool:
+        return fit.score >= LESS * self._usual
 
 
 def share_seen(fit: Fit) -> float:

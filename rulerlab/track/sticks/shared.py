@@ -13,6 +13,7 @@ TREND_SIGMA = (3.0, 0.03, 0.03, 0.003, 0.003)  # relative: scale, then perspecti
 HALF_SIGMA, FREE_SIGMA = 0.04, 0.5  # of a full section: how much these may differ from the start
 OVERHANG_SIGMA = 0.15  # widths
 LAYER_SIGMA = (0.003, 0.0006, 0.0006)  # spans: thickness over the camera's distance; its foot
+SHADE_SIGMA = 0.02  # widths: how far the pins of the hinges seem aside, for they throw shadows
 HIDDEN_SIGMA, GIVEN_SIGMA = 0.15, 0.01  # of a section whose end is hidden: guessed, or given
 TOP, TOP_SIGMA = 0.6, 0.3  # thicknesses from the middle of the upper stick to the joint's top
 LOOKS = 6.0  # a whole clip counts as so many pictures: what errs in one errs in the next
@@ -21,18 +22,19 @@ ROUNDS = 6
 
 def fit_shared(lines: Lines, rods: Rods) -> tuple[Rods, np.ndarray]:
     """The rods that agree best with many pictures (trend, lengths of half sections, overhang,
-    layer), and the covariance (G, G) of what they share.
+    layer, top, shade of the pins), and the covariance (G, G) of what they share.
     """
     loose = [k for k, kind in enumerate(rods.kinds) if kind != "full"]
     sigma = [*TREND_SIGMA]
     sigma += [HALF_SIGMA if rods.kinds[k] == "half" else FREE_SIGMA for k in loose]
     sigma.append(OVERHANG_SIGMA * rods.width_px)
-    sigma += [part * rods.span_px for part in LAYER_SIGMA]
+    sigma += [*(part * rods.span_px for part in LAYER_SIGMA), TOP_SIGMA]
+    sigma += [SHADE_SIGMA * rods.width_px] * 2
     stiff = max(len(lines.base) / LOOKS, 1.0) / np.array(sigma) ** 2
     expected = np.concatenate([
         [rods.trend[0], *[0.0] * (TREND - 1)],
         [0.5 if rods.kinds[k] == "half" else rods.share[k] for k in loose],
-        [0.5 * rods.width_px], [0.0] * LAYER,
+        [0.5 * rods.width_px], [0.0] * LAYER, [TOP, 0.0, 0.0],
     ])
     over = TREND + len(loose)
     joints, inverse = lines.base, np.zeros((len(stiff), len(stiff)))
@@ -41,7 +43,7 @@ def fit_shared(lines: Lines, rods: Rods) -> tuple[Rods, np.ndarray]:
         normal, right, cross, common, common_right = equations(lines, rods, joints)
         through = np.swapaxes(cross, 1, 2) @ np.linalg.inv(normal)
         now = np.concatenate([rods.trend, rods.share[loose], [rods.overhang_px],
-                              rods.layer])
+                              rods.layer, [rods.top], rods.shade_px])
         inverse = np.linalg.inv(common - (through @ cross).sum(0) + np.diag(stiff))
         common_right = common_right - (through @ right[..., None]).sum(0)[:, 0]
         step = inverse @ (common_right + stiff * (expected - now))
@@ -49,7 +51,8 @@ def fit_shared(lines: Lines, rods: Rods) -> tuple[Rods, np.ndarray]:
         share[loose] = np.clip(share[loose] + step[TREND:over], 0.1, 3.0)
         overhang = np.clip(rods.overhang_px + step[over], 0.1 * rods.width_px, 1.5 * rods.width_px)
         rods = replace(rods, trend=rods.trend + step[:TREND], share=share,
-                       overhang_px=float(overhang), layer=rods.layer + step[over + 1 :])
+                       overhang_px=float(overhang), layer=rods.layer + step[over + 1 : -3],
+                       top=float(rods.top + step[-3]), shade_px=rods.shade_px + step[-2:])
     return rods, max(len(lines.base) / LOOKS, 1.0) * inverse
 
 
@@ -75,10 +78,9 @@ def solve_all(lines: Lines, rods: Rods, shared: np.ndarray):
     for begin in range(0, len(lines.base), 256):
         part = lines.pick(slice(begin, begin + 256))
         place, spread = solve(part, rods)
-        moved = spread @ equations(part, rods, place)[2]
-        spread = spread + moved @ shared @ np.swapaxes(moved, 1, 2)
-        joints.append(place + _rise(rods) * rods.aside(place))
-        covariance.append(spread + _doubt_of_rise(TOP_SIGMA * rods.aside(place)))
+        moved = spread @ equations(part, rods, place)[2] + _seen_aside(rods, place, len(shared))
+        joints.append(place + rods.rise[0] * rods.aside(place))
+        covariance.append(spread + moved @ shared @ np.swapaxes(moved, 1, 2))
     alone = np.zeros(lines.base.shape[:2], bool)
     alone[:, -1] = lines.tip_weight[:, -1, 1] == 0
     if rods.kinds[0] == "free":
@@ -86,17 +88,12 @@ def solve_all(lines: Lines, rods: Rods, shared: np.ndarray):
     return np.concatenate(joints), np.concatenate(covariance), alone
 
 
-def _rise(rods: Rods) -> float:
-    """From the layer of the joints to their tops, in shifts of every second stick.
-
-    Edges show the middle of a stick's thickness; what lies nearer to the camera is seen further
-    from its foot.
-    """
-    return 1 + TOP if rods.layer[0] > 0 else -TOP
-
-
-def _doubt_of_rise(shift: np.ndarray) -> np.ndarray:
-    """Covariances (T, 2N, 2N) of joints whose tops are all higher or lower than taken, (T, N, 2).
-    """
-    flat = shift.reshape(len(shift), -1)
-    return flat[:, :, None] * flat[:, None]
+def _seen_aside(rods: Rods, joints: np.ndarray, count: int) -> np.ndarray:
+    """How the tops of joints (T, N, 2) move aside of their layer with what the clip shares,
+    (T, 2N, count)."""
+    rise, higher = rods.rise
+    moved = np.zeros((*joints.shape, count))
+    moved[..., -3 - LAYER] = rise * rods.place(joints)
+    moved[..., -2 - LAYER : -3] = rise * np.eye(2)
+    moved[..., -3] = higher * rods.aside(joints)
+    return moved.reshape(len(joints), -1, count)
