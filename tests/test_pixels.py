@@ -224,6 +224,18 @@ def test_a_cross_is_centred_where_its_bars_cross_though_one_arm_is_covered(place
     assert np.isnan(cuts.cross_centres(np.full_like(picture, 200), rough)[0]).all()
 
 
+@pytest.mark.parametrize("arm", [20.0, 40.0, 70.0])
+def test_a_cross_is_centred_however_large_it_is_printed(arm):
+    place, size = np.array([90.3, 89.6]), (180, 180)
+    picture, bars = np.full(size, 200, np.uint8), arm * np.array([[1.0, 0.05], [-0.05, 1.0]])
+    for bar in bars:
+        across = 0.1 * np.array([-bar[1], bar[0]])
+        box = [place + s * bar + t * across for s, t in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+        picture = np.minimum(picture, polygon(box, inside=40, outside=200, size=size))
+    rough = np.concatenate([place + [1.1, -0.8], bars.ravel()])[None]
+    assert_allclose(cuts.cross_centres(picture, rough)[0], [place], atol=0.05)
+
+
 def test_without_a_place_to_keep_machine_code_functions_compile_all_the_same(monkeypatch):
     real = pixels.njit
 

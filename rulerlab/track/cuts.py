@@ -12,7 +12,8 @@ from rulerlab.track.pixels import compiled, grey_at, middle_of
 ARM_CUTS = 16  # cuts across both arms of a bar of a cross
 _ARM = np.linspace(0.3, 0.85, ARM_CUTS // 2)
 _PLACE = np.concatenate([-_ARM[::-1], _ARM])  # of a cut, in arm lengths
-_WIDE = np.arange(-6.0, 6.01, 0.5)  # px, a cut across a bar
+_WIDE = np.arange(-6.0, 6.01, 0.5)  # px, a cut across a bar of a cross of the usual size
+USUAL_ARM = 24.0  # px; the bars of larger crosses are wider, too
 SIDE_CUTS = 24  # cuts across a side of a tag
 _SHARE = np.linspace(0.1, 0.9, SIDE_CUTS)
 RISE = 4  # half pixels to each side of the steepest place that belong to an edge
@@ -23,7 +24,8 @@ _NARROW = np.arange(-3.5, 3.51, 0.5)  # px, a cut across a side; positive is out
 def cut_bar(luma, centre, bar, offset, good):
     """Centre of the ink in cuts across a bar (its half-vector), px from where it was expected."""
     length = np.hypot(bar[0], bar[1])
-    right, down = -bar[1] / length, bar[0] / length
+    wider = max(1.0, length / USUAL_ARM)
+    right, down = -wider * bar[1] / length, wider * bar[0] / length
     grey = np.empty(len(_WIDE))
     for k in range(ARM_CUTS):
         for s in range(len(_WIDE)):
@@ -40,9 +42,9 @@ def cut_bar(luma, centre, bar, offset, good):
             ink = max(grey[s] - 0.15 * dark, 0.0)
             total += ink
             moment += ink * _WIDE[s]
-        offset[k] = moment / max(total, 1e-9)
+        offset[k] = wider * moment / max(total, 1e-9)
         even = abs(left_paper - right_paper) < 0.6 * dark
-        good[k] = dark > 18 and abs(offset[k]) < 4.5 and even
+        good[k] = dark > 18 and abs(offset[k]) < 4.5 * wider and even
 
 
 @compiled
