@@ -17,6 +17,15 @@ def _numbers(_context, _option, text: str | None) -> tuple[float, ...] | None:
         raise click.BadParameter(f"{text!r}: write numbers with commas between") from error
 
 
+def _part(_context, _option, text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    number, _, count = text.partition("/")
+    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise click.BadParameter(f"{text!r}: write K/N, with K from 1 to N, as 3/16")
+    return int(number), int(count)
+
+
 @click.command("network", short_help="Train networks: noise against nonlinearity.")
 @click.option("--knob", required=True,
               type=click.Choice(["data-noise", "learning-rate", "dropout", "batch"]),
@@ -39,13 +48,17 @@ def _numbers(_context, _option, text: str | None) -> tuple[float, ...] | None:
 @click.option("--dropout", default=0.0, show_default=True, help="If not varied.")
 @click.option("--threads", type=click.IntRange(min=1),
               help="Networks trained side by side; left out: one per processor.")
+@click.option("--part", callback=_part, metavar="K/N",
+              help="Train the K-th of N parts only: for a cluster. All parts share the folder; the "
+                   "same command without --part gathers them.")
 @click.option("-o", "--out", default=Path("phase-network"), show_default=True,
               type=click.Path(file_okay=False, path_type=Path),
               help="Folder for phase.csv, phase.svg, and published.csv to compare with.")
 @click.option("--force", is_flag=True, help="Replace a diagram of another recipe or other data.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def network(knob: str, values, alphas, seeds: int, data: str, samples: int | None,
-            threads: int | None, out: Path, force: bool, as_json: bool, **recipe) -> None:
+            threads: int | None, part: tuple[int, int] | None, out: Path, force: bool,
+            as_json: bool, **recipe) -> None:
     """Train networks over a grid and map how they share the load (Shi et al. 2025).
 
     A row of phase.csv is written as soon as its network is trained; the same command goes on
@@ -64,9 +77,14 @@ def network(knob: str, values, alphas, seeds: int, data: str, samples: int | Non
     recipe["epochs"] = recipe["epochs"] or EPOCHS.get(knob, 100)
     grid = PhaseGrid(knob, values or VALUES[knob], ALPHAS if alphas is None else alphas, seeds,
                      Recipe(seed=1, **recipe))  # fmt: skip
+    if part and force:
+        raise click.UsageError("--force would remove what other parts have done: empty the folder")
     _prepare(out, force)
-    table = _watched(grid, read_data(data, samples=samples), out, threads)
+    table = _watched(grid, read_data(data, samples=samples), out, part, threads)
     cells = list(table.cells())
+    if part:
+        _say(cells, agreement(matched(cells, published_diagram())), out, as_json)
+        return
     if cells:
         svg = svg_of(lambda figure: plot_phase(cells, figure.subplots()), width=9.5, height=5.4)
         (out / FIGURE).write_text(svg, encoding="utf-8")
@@ -78,25 +96,27 @@ def network(knob: str, values, alphas, seeds: int, data: str, samples: int | Non
 
 def _prepare(out: Path, force: bool) -> None:
     from rulerlab.errors import InputError
-    from rulerlab.network.phase import COMPARISON, FIGURE, QUESTION, TABLE
+    from rulerlab.network.phase import COMPARISON, FIGURE, PARTS, QUESTION, TABLE
 
     try:
         out.mkdir(parents=True, exist_ok=True)
         if force:
             for name in (TABLE, QUESTION, FIGURE, COMPARISON):
                 (out / name).unlink(missing_ok=True)
+            for table in out.glob(PARTS):
+                table.unlink()
     except OSError as error:
         raise InputError(f"{out} can't be made: {error.strerror}") from error
 
 
-def _watched(grid, data, out: Path, threads: int | None):
+def _watched(grid, data, out: Path, part: tuple[int, int] | None, threads: int | None):
     """Train, with a progress bar and the time left on a terminal only."""
     from rulerlab.network.phase import network_phase
 
     if not sys.stderr.isatty():
-        return network_phase(grid, data, out, threads=threads)
+        return network_phase(grid, data, out, part=part, threads=threads)
     with click.progressbar(length=1000, label="networks", file=sys.stderr) as bar:
-        return network_phase(grid, data, out, threads=threads,
+        return network_phase(grid, data, out, part=part, threads=threads,
                              progress=lambda share: bar.update(round(1000 * share) - bar.pos))
 
 

@@ -1,7 +1,8 @@
 """Phase diagrams of trained networks: noise against nonlinearity, one row per network.
 
 Rows are written as soon as a network is trained. A diagram that was interrupted goes on where it
-stopped, and ends as the same file.
+stopped, and ends as the same file. Several processes, on as many machines, may share one diagram:
+each trains its part into a table of its own.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ VARIED = {
 ALPHAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 EPOCHS = {"learning-rate": 200}  # else 100, as published
 TABLE, QUESTION, FIGURE, COMPARISON = "phase.csv", "phase.json", "phase.svg", "published.csv"
+PARTS = "phase.part-*.csv"
 
 
 @dataclass(frozen=True)
@@ -86,22 +88,31 @@ def network_phase(
     data: DataSet,
     folder: Path,
     *,
+    part: tuple[int, int] | None = None,
     threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> PhaseTable:
     """Train what is still missing in `folder`/phase.csv, and read the diagram.
 
+    With `part` (k, n), 1 <= k <= n, only every n-th network, into a table of that part; without it,
+    what the parts have done is gathered.
+
     Each row is one network: its knob, value, alpha and seed, accuracy on the test samples in per
     cent, c~, v~ and D_0 .. D_L on the clean training samples (trace ratio, without the logits).
     Rows beyond the grid are kept. UsageError if the folder holds the answer to another question.
     """
-    table = folder / TABLE
+    settings, table = grid.settings(), folder / TABLE
+    if part is not None:
+        settings = settings[part[0] - 1 :: part[1]]
+        table = folder / PARTS.replace("*", f"{part[0]}-of-{part[1]}")
     points = grid.recipe.depth
     head = ",".join(["knob", "value", "alpha", "seed", "accuracy", "c_normalised", "v_normalised",
                      *(f"D_{place}" for place in range(points))])  # fmt: skip
-    known = _resume(folder, grid.question(data), head)
-    missing = [one for one in grid.settings() if _key(grid.knob, *one) not in known]
     try:
+        known = _resume(folder, grid.question(data), head)
+        missing = [one for one in settings if _key(grid.knob, *one) not in known]
+        if part is not None:
+            known = _complete_rows(table, head)
         _write_whole(table, [head, *known.values()])
         with table.open("a", encoding="utf-8", newline="") as file:
             for setting, row in _rows(grid, missing, data, threads, progress):
@@ -119,7 +130,7 @@ def network_phase(
 
 def _write_whole(path: Path, lines: list[str]) -> None:
     """The file is there with all of its lines, or as it was."""
-    fresh = path.with_name(f"{path.name}.new")
+    fresh = path.with_name(f"{path.name}.new-{os.getpid()}")
     fresh.write_text("\n".join(lines) + "\n", encoding="utf-8")
     os.replace(fresh, path)
 
@@ -129,19 +140,28 @@ def _key(knob: str, value: float, alpha: float, seed: int) -> str:
 
 
 def _resume(folder: Path, question: dict, head: str) -> dict[str, str]:
-    """Complete rows of an earlier run by their key; a row that was cut short does not count."""
-    table, asked = folder / TABLE, folder / QUESTION
-    text = json.dumps(question, indent=2) + "\n"
-    if table.exists():
-        before = asked.read_text(encoding="utf-8") if asked.exists() else ""
-        if before != text:
-            raise UsageError(f"{table} was made with another recipe or other data; give --force "
-                             "to replace it, or -o DIR")
-        lines = table.read_text(encoding="utf-8").split("\n")[:-1]  # the last one is cut or empty
-        rows = [line for line in lines[1:] if line.count(",") == head.count(",")]
-        return {",".join(row.split(",")[:4]): row for row in rows}
-    asked.write_text(text, encoding="utf-8")
-    return {}
+    """Complete rows of earlier runs and of all parts, by their key."""
+    asked, text = folder / QUESTION, json.dumps(question, indent=2) + "\n"
+    tables = [folder / TABLE, *sorted(folder.glob(PARTS))]
+    known: dict[str, str] = {}
+    for table in tables:
+        known |= _complete_rows(table, head)
+    before = asked.read_text(encoding="utf-8") if asked.exists() else ""
+    if before != text and any(table.exists() for table in tables):
+        raise UsageError(f"{folder / TABLE} was made with another recipe or other data; give "
+                         "--force to replace it, or -o DIR")
+    if before != text:
+        _write_whole(asked, [text.rstrip("\n")])
+    return known
+
+
+def _complete_rows(table: Path, head: str) -> dict[str, str]:
+    """Rows by their key; one that was cut short, or is being written, does not count."""
+    if not table.exists():
+        return {}
+    lines = table.read_text(encoding="utf-8").split("\n")[:-1]  # the last one is cut or empty
+    rows = [line for line in lines[1:] if line.count(",") == head.count(",")]
+    return {",".join(row.split(",")[:4]): row for row in rows}
 
 
 def _rows(
