@@ -11,15 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rulerlab.track.sticks.beam import grow
 from rulerlab.track.sticks.links import Links
 
 COST = 0.12  # what a stick must be borne out by, at least, to be worth having
 SAME_TURN = 0.35  # cost of two turns the same way, in well-seen sticks
-FREE_COST = 0.15  # cost of a section that is neither full nor half
+FREE_COST = 0.15  # cost of a section in the hand: of any length, after which there is none
 CROSSING = 0.3  # cost of a stick that crosses an earlier one
 LENGTH_SLACK = 0.03  # neighbouring full sections are as long as one another within this
 UNEQUAL = (0.1, 1.0)  # cost at that difference, and at the most
-BEAM = 150  # chains kept while searching
+BEAM = 600  # chains kept while searching
 LONGEST = 40  # sections
 
 
@@ -30,88 +31,63 @@ class Path:
     hinges: tuple[int, ...]
     sticks: tuple[int, ...]
     score: float
-    members: int  # bit k is set for stick k
-    turn: float = 0.0  # which way the last joint turns
 
 
 def best_paths(links: Links) -> list[Path]:
     """The best chain, and where that does not end in a full section, the best that does."""
-    costs = _Costs(links)
-    at_hinge: dict[int, list[tuple[int, int]]] = {}
-    for k, (a, b) in enumerate(links.ends.tolist()):
-        at_hinge.setdefault(a, []).append((k, b))
-        at_hinge.setdefault(b, []).append((k, a))
-    full, half = links.is_full.tolist(), links.is_half.tolist()
-    beam = [
-        Path((one, other), (k,), costs.gain(k, 0), 1 << k)
-        for k, ends in enumerate(links.ends.tolist()) if full[k] or half[k]
-        for one, other in (ends, ends[::-1])
-    ]
-    finished: list[Path] = []
+    full, half = links.is_full, links.is_half
+    first = np.flatnonzero(full | half)
+    if not len(first):
+        return []
+    tables, at_hinge = _tables(links), _at_hinge(links)
+    prices = COST, SAME_TURN, CROSSING, FREE_COST
+    sticks = np.repeat(first, 2)[:, None]
+    paths = np.stack([links.ends[first], links.ends[first, ::-1]], 1).reshape(-1, 2)
+    worth = (links.worth - COST) * np.minimum(links.length, 1.0)
+    beam = paths, sticks, worth[sticks[:, 0]], np.zeros(len(sticks))
+    best: list[Path] = []  # of every length, those that may go on and those that may not
     for _ in range(LONGEST):
-        finished += beam
-        grown: list[Path] = []
-        for path in beam:
-            last = path.sticks[-1]
-            may_go_on = full[last] or len(path.sticks) == 1
-            for k, there in at_hinge[path.hinges[-1]]:
-                if there in path.hinges:
-                    continue
-                longer = costs.longer(path, k, there)
-                if may_go_on and full[k] or full[last] and half[k]:
-                    grown.append(longer)
-                else:
-                    finished.append(longer)
-        beam = _distinct(grown)
-        if not beam:
+        best += _best(beam, full)
+        beam, ended = grow(*beam, at_hinge, full, half, tables, prices, BEAM)
+        best += _best(ended, full)
+        if not len(beam[0]):
             break
-    finished.sort(key=lambda path: -path.score)
-    second = next((path for path in finished if full[path.sticks[-1]]), None)
-    return [*finished[:1], *([second] if second is not None and second != finished[0] else [])]
+    best.sort(key=lambda path: -path.score)
+    second = next((path for path in best if full[path.sticks[-1]]), None)
+    return [*best[:1], *([second] if second is not None and second is not best[0] else [])]
 
 
-class _Costs:
-    """What each stick adds to a chain, from tables made once."""
-
-    def __init__(self, links: Links):
-        self.worth = links.worth.tolist()
-        self.size = np.minimum(links.length, 1.0).tolist()
-        self.free = np.where(links.is_full | links.is_half, 0.0, FREE_COST).tolist()
-        self.hinge = [complex(*place) for place in links.hinge]
-        self.samples = [max(int(count), 1) for count in links.evidence.sum(1)]
-        self.known = [_numbers(row) for row in links.known]
-        self.sharing = _numbers(np.any(links.known, axis=-1))
-        self.crossing = _numbers(_crossings(links))
-        ratio = np.log(links.length[:, None] / links.length[None]) / LENGTH_SLACK
-        both = links.is_full[:, None] & links.is_full[None]
-        self.unequal = np.where(both, np.minimum(UNEQUAL[0] * ratio**2, UNEQUAL[1]), 0.0).tolist()
-
-    def gain(self, k: int, before: int) -> float:
-        """The evidence for stick k without what the sticks `before` it (bits) explain already."""
-        worth, sharing = self.worth[k], self.sharing[k] & before
-        if sharing and worth > 0:
-            known, row = 0, self.known[k]
-            while sharing:
-                known |= row[sharing.bit_length() - 1]
-                sharing ^= 1 << (sharing.bit_length() - 1)
-            worth *= 1 - known.bit_count() / self.samples[k]
-        return (worth - COST) * self.size[k]
-
-    def longer(self, path: Path, k: int, there: int) -> Path:
-        """The path with stick k, less what speaks against k coming next."""
-        before, here = self.hinge[path.hinges[-2]], self.hinge[path.hinges[-1]]
-        turn = ((here - before).conjugate() * (self.hinge[there] - here)).imag
-        cost = self.unequal[k][path.sticks[-1]] + SAME_TURN * (turn * path.turn > 0)
-        cost += self.free[k]
-        cost += CROSSING * (self.crossing[k] & path.members).bit_count()
-        return Path((*path.hinges, there), (*path.sticks, k),
-                    path.score + self.gain(k, path.members) - cost, path.members | 1 << k, turn)
+def _best(beam: tuple[np.ndarray, ...], full: np.ndarray) -> list[Path]:
+    """The best of some paths, and the best that ends in a full section."""
+    paths, sticks, score, _ = beam
+    order = np.argsort(-score, kind="stable")
+    chosen = [*order[:1], *order[full[sticks[order, -1]]][:1]]
+    return [Path(tuple(paths[b].tolist()), tuple(sticks[b].tolist()), float(score[b]))
+            for b in chosen]
 
 
-def _numbers(rows: np.ndarray) -> list[int]:
-    """Each row of truth values (R, M) as one number whose bit m tells of column m."""
-    packed = np.packbits(rows, axis=-1, bitorder="little")
-    return [int.from_bytes(bits.tobytes(), "little") for bits in packed]
+def _tables(links: Links) -> tuple[np.ndarray, ...]:
+    """What `beam.longer` looks up for each stick: see there."""
+    ratio = np.log(links.length[:, None] / links.length[None]) / LENGTH_SLACK
+    both = links.is_full[:, None] & links.is_full[None]
+    unequal = np.where(both, np.minimum(UNEQUAL[0] * ratio**2, UNEQUAL[1]), 0.0)
+    samples = np.maximum(links.evidence.sum(1), 1).astype(float)
+    short = -links.known.shape[-1] % 64
+    known = np.packbits(np.pad(links.known, ((0, 0), (0, 0), (0, short))), axis=-1)
+    return (links.hinge, links.worth, np.minimum(links.length, 1.0), samples,
+            known.view(np.uint64), _crossings(links), unequal)
+
+
+def _at_hinge(links: Links) -> np.ndarray:
+    """The sticks at each hinge and the hinges at their other ends, (H, M, 2); -1 where no more."""
+    count = np.bincount(links.ends.ravel(), minlength=len(links.hinge))
+    table = np.full((len(links.hinge), max(int(count.max(initial=0)), 1), 2), -1)
+    filled = np.zeros(len(links.hinge), int)
+    for k, ends in enumerate(links.ends.tolist()):
+        for here, there in (ends, ends[::-1]):
+            table[here, filled[here]] = k, there
+            filled[here] += 1
+    return table
 
 
 def _crossings(links: Links) -> np.ndarray:
@@ -126,16 +102,3 @@ def _crossings(links: Links) -> np.ndarray:
     apart = side(first) != side(second)
     shared = (links.ends[:, None, :, None] == links.ends[None, :, None, :]).any((2, 3))
     return apart & apart.T & ~shared
-
-
-def _distinct(paths: list[Path]) -> list[Path]:
-    """The best chains; of those through the same hinges that end alike only one."""
-    seen, kept = set(), []
-    for path in sorted(paths, key=lambda path: -path.score):
-        state = (frozenset(path.hinges), path.hinges[-2:])
-        if state not in seen:
-            seen.add(state)
-            kept.append(path)
-            if len(kept) == BEAM:
-                break
-    return kept

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from rulerlab.track.sticks.pairs import Bars
+from rulerlab.track.sticks.samples import runs_through
 from rulerlab.track.sticks.sight import Sight, support
 
+BESIDE = 0.3  # widths from the axis at which the colour is looked at as well
 GAP = 0.9  # widths of another colour (rivets, print) that a stick may show along its axis
+COVERED = 0.75  # share of a candidate that has the colour of sticks, at least
 MOST = 80  # candidates, the best borne out
 SAME = 0.35  # widths within which two candidates are one
 
@@ -43,52 +46,22 @@ def candidates(sight: Sight, segments: list[np.ndarray], bars: Bars) -> Candidat
     start, end = _runs(sight, start, end)
     long = np.linalg.norm(end - start, axis=1) > 2.5 * sight.width
     start, end = start[long], end[long]
-    seen = support(sight, start, end, margin=0.3)
-    good = (seen.cover > 0.75) & (seen.edges > 0.1)
+    seen = support(sight, start, end, margin=0.3, least=COVERED)
+    good = (seen.cover > COVERED) & (seen.edges > 0.1)
     return _distinct(Candidates(start[good], end[good], seen.edges[good]), sight.width)
 
 
 def _runs(sight: Sight, start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each axis lengthened as far as the colour of sticks goes."""
-    height, breadth = sight.evidence.shape
-    reach = int(np.hypot(height, breadth))
     way = end - start
     length = np.linalg.norm(way, axis=1)
     unit = way / length[:, None]
-    normal = np.c_[-unit[:, 1], unit[:, 0]][:, None] * sight.width
     middle = (start + end) / 2
-    stick = np.pad((sight.evidence > 0).astype(np.uint8), 1)
-    step = np.arange(-reach, reach + 1, 1.0)
-    kept_start, kept_end = [], []
-    for k in range(len(start)):
-        sides = middle[k] + np.array([[-0.3], [0.0], [0.3]]) * normal[k]
-        x, y = (
-            np.rint(sides[:, None, axis] + (1 + step * unit[k, axis])).astype(int)
-            for axis in (0, 1)
-        )
-        np.clip(x, 0, breadth + 1, out=x)
-        np.clip(y, 0, height + 1, out=y)
-        hits = stick[y, x].sum(0)
-        own = np.abs(step) <= length[k] / 2
-        if (hits[own] >= 2).mean() < 0.7:
-            continue
-        low, high = _run(hits >= 2, reach, int(GAP * sight.width))
-        kept_start.append(middle[k] + step[low] * unit[k])
-        kept_end.append(middle[k] + step[high] * unit[k])
-    return np.array(kept_start).reshape(-1, 2), np.array(kept_end).reshape(-1, 2)
-
-
-def _run(good: np.ndarray, middle: int, gap: int) -> tuple[int, int]:
-    """First and last index of the run of `good` around `middle`, across gaps up to `gap`."""
-    bounds = []
-    for side in (good[middle::-1], good[middle:]):
-        hits = np.flatnonzero(side)
-        if not len(hits):
-            bounds.append(0)
-            continue
-        jump = np.flatnonzero(np.diff(hits) > gap)
-        bounds.append(int(hits[jump[0]] if len(jump) else hits[-1]))
-    return middle - bounds[0], middle + bounds[1]
+    reach = runs_through(sight.evidence > 0, middle, unit, length / 2, BESIDE * sight.width,
+                         int(GAP * sight.width))
+    good = np.isfinite(reach[:, 0])
+    middle, unit, reach = middle[good], unit[good], reach[good]
+    return middle - reach[:, :1] * unit, middle + reach[:, 1:] * unit
 
 
 def _distinct(found: Candidates, width: float) -> Candidates:

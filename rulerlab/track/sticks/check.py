@@ -6,7 +6,15 @@ import cv2
 import numpy as np
 
 from rulerlab.track.sticks.candidates import Candidates
-from rulerlab.track.sticks.extend import COVERED, LIKE, Chain, covered_share, disc, unexplained
+from rulerlab.track.sticks.extend import (
+    BESIDE,
+    COVERED,
+    LIKE,
+    Chain,
+    covered_share,
+    disc,
+    unexplained,
+)
 from rulerlab.track.sticks.pairs import Bars
 from rulerlab.track.sticks.sight import Sight
 from rulerlab.track.sticks.wood import bar_mask
@@ -22,6 +30,8 @@ MOST_LEFT = 1  # bars elsewhere that may be left over: a pencil, the edge of a b
 AROUND = 2.0  # widths around the chain in which what looks like stick should be part of it
 TOUCHES_PX = 3  # from the outline of a stick to what touches it
 HAND = 4.0  # widths from an end within which what lies beyond it may be a hand
+BEYOND = (0.3, 2.0)  # widths beyond a tip where no stick should be
+SOLID = 0.8  # share of those places that looks like stick when one goes on there
 LOOSE = (0.2, 1.0)  # squared widths of stick beside a chain that say that a section is missing:
 CLUTTER = 1.0  # the second, where so many squared widths of the ground elsewhere look like stick
 
@@ -38,7 +48,22 @@ def left_over(sight: Sight, bars: Bars, chain: Chain, over: float) -> Bars:
     size = np.array(sight.evidence.shape[::-1])
     for end in (bars.start, bars.end):
         like &= (end > RIM * sight.width).all(1) & (end < size - RIM * sight.width).all(1)
-    return bars.pick(like & (sight.at(known, place).mean(1) < 1 - LEFT_OVER))
+    like &= sight.at(known, place).mean(1) < 1 - LEFT_OVER
+    return _distinct(bars.pick(like))
+
+
+def _distinct(bars: Bars) -> Bars:
+    """Without bars whose middle lies on a longer one that is kept."""
+    kept: list[int] = []
+    middle = (bars.start + bars.end) / 2
+    for k in np.argsort(-bars.length):
+        way = (bars.end[kept] - bars.start[kept]) / bars.length[kept, None]
+        away = middle[k] - middle[kept]
+        along = np.abs((away * way).sum(1))
+        aside = np.abs(away[:, 0] * way[:, 1] - away[:, 1] * way[:, 0])
+        if not ((along < bars.length[kept] / 2) & (aside < bars.width[kept] / 2)).any():
+            kept.append(int(k))
+    return bars.pick(np.array(kept, int))
 
 
 def continues(
@@ -64,14 +89,12 @@ def loose_area(sight: Sight, chain: Chain, over: float) -> float:
     width = sight.width
     rest = (unexplained(sight, chain, over) > LIKE).astype(np.uint8)
     outline = bar_mask(chain.bars(width), rest.shape, wide=1.0, longer=over / width)
-    reach, touch = (cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(size) + 1,) * 2)
-                    for size in (AROUND * width, TOUCHES_PX))
     for last, before in ((chain.place[0], chain.place[1]), (chain.place[-1], chain.place[-2])):
         _erase_beyond(rest, last, (last - before) / np.linalg.norm(last - before), width)
     count, piece = cv2.connectedComponents(rest)
-    solid = outline.astype(np.uint8)
-    near, touching = (np.bincount(piece[cv2.dilate(solid, size) > 0], minlength=count)
-                      for size in (reach, touch))
+    away = cv2.distanceTransform((~outline).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    near, touching = (np.bincount(piece[away < size + 0.5], minlength=count)
+                      for size in (AROUND * width, TOUCHES_PX))
     own = (near > 0.5 * np.bincount(piece.ravel(), minlength=count)) & (touching > 0)
     own[np.concatenate([piece[0], piece[-1], piece[:, 0], piece[:, -1]])] = False
     area = float(near[1:][own[1:]].max(initial=0) / width**2)
@@ -98,6 +121,28 @@ def _erase_beyond(image: np.ndarray, tip: np.ndarray, way: np.ndarray, width: fl
     cv2.fillConvexPoly(image, np.round(corners).astype(np.int32), 0)
 
 
+def _goes_on(sight: Sight, chain: Chain, over: float) -> bool:
+    """Whether a stick as wide as the last section goes straight on beyond its tip."""
+    if chain.kinds[-1] == "free":
+        return False
+    way = chain.place[-1] - chain.place[-2]
+    way = way / np.linalg.norm(way)
+    normal = np.array([-way[1], way[0]])
+    along = chain.place[-1] + (over + np.linspace(*BEYOND, 20)[:, None] * sight.width) * way
+    on, beside = (
+        np.concatenate([sight.at(sight.evidence, along + share * sight.width * normal, -5.0)
+                        for share in shares]) > LIKE
+        for shares in ((-0.3, 0.0, 0.3), (-BESIDE, BESIDE)))
+    return bool(on.mean() > SOLID and beside.mean() < 1 - SOLID)
+
+
+def _at_rim(sight: Sight, chain: Chain) -> bool:
+    """Whether the last joint lies at the rim of the picture, or outside it."""
+    size = np.array(sight.evidence.shape[::-1]) - 1
+    inside = np.minimum(chain.place[-1], size - chain.place[-1])
+    return bool(inside.min() < sight.width)
+
+
 def _in_hand(
     sight: Sight, lab: np.ndarray, bars: Bars, chain: Chain, over: float
 ) -> np.ndarray:
@@ -121,6 +166,11 @@ def doubt(
     if loose_area(sight, chain, over):
         return (f"a chain of {count} sections stands out, but more of what they are made of lies "
                 "beside them")
+    if _goes_on(sight, chain, over) or _goes_on(sight, chain.reversed(), over):
+        return f"a chain of {count} sections stands out, but a stick goes on beyond its end"
+    if _at_rim(sight, chain) and _at_rim(sight, chain.reversed()):
+        return (f"a chain of {count} sections stands out, but both of its ends lie at the rim of "
+                "the picture")
     bars = bars.joined(seen.bars(sight.width).pick(seen.edges > CLEARLY))
     loose = left_over(sight, bars, chain, over)
     loose = loose.pick(~_in_hand(sight, lab, loose, chain, over))

@@ -1,36 +1,28 @@
-"""Find a bare folding ruler in one picture: how many sections, where each joint is, how surely."""
+"""Find a bare folding ruler in one picture: how many sections, where each joint is, how surely.
+
+A chain is believed when two searches find it that know nothing of one another: one of the picture
+as it is, one of the picture upside down. Where they differ, a third one decides.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rulerlab.errors import InputError
-from rulerlab.track.sticks.assemble import Path, best_paths
-from rulerlab.track.sticks.candidates import Candidates, candidates
-from rulerlab.track.sticks.check import bare_area, continues, doubt, left_over, loose_area
-from rulerlab.track.sticks.extend import Chain, extend, without_ends
-from rulerlab.track.sticks.links import Links, full_lengths, link, overhang, own_edges
+from rulerlab.track.sticks.extend import Chain
+from rulerlab.track.sticks.links import own_edges
 from rulerlab.track.sticks.orient import held_first
-from rulerlab.track.sticks.pairs import (
-    Bars,
-    edge_segments,
-    find_bars,
-    smooth_lab,
-    width_candidates,
-    working_picture,
-)
+from rulerlab.track.sticks.pairs import smooth_lab, working_picture
 from rulerlab.track.sticks.refine import refine
-from rulerlab.track.sticks.sight import Sight, look, slopes
-from rulerlab.track.sticks.wood import stick_evidence
+from rulerlab.track.sticks.search import Outcome, search
+from rulerlab.track.sticks.sight import Sight
 
-SAME_WIDTH = 0.12  # bars whose widths differ by less than this share may be the same kind of stick
-PASSES = 3  # times that the colours are learned anew from the chain found
 PLAIN = 0.4  # share of its own edges with which an end section is plainly seen
 HIDDEN = 1.0  # widths by which the free end of one that is not may lie aside
-LEAST_SCORE = 1.6  # well-seen sticks that make a chain
-MISFIT = 5.0  # well-seen sticks that speak against a chain, per stick left over or not there
+BETTER = 0.1  # share by which a chain is borne out better than others that it makes implausible
 HELP = ("give the joints (of a clip: those of its first frame) with --joints FILE, "
         "or pick them with --pick")
 
@@ -53,38 +45,8 @@ class Found:
         return np.sqrt(np.diag(self.covariance_px)).reshape(-1, 2)
 
 
-@dataclass(frozen=True)
-class _Guess:
-    """A path with what it was found by."""
-
-    paths: tuple[Path, ...]  # the best one first
-    links: Links
-    sight: Sight
-    seen: Candidates
-    over: float
-
-    @property
-    def score(self) -> float:
-        return self.paths[0].score
-
-    def chain(self, path: Path) -> Chain:
-        sticks = list(path.sticks)
-        full, half = self.links.is_full[sticks], self.links.is_half[sticks]
-        kinds = np.where(full, "full", np.where(half, "half", "free"))
-        return Chain(self.links.hinge[list(path.hinges)], tuple(kinds.tolist()))
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What a picture shows before anything is known of its sticks."""
-
-    lab: np.ndarray  # (H, W, 3)
-    slope: tuple[np.ndarray, np.ndarray]
-    segments: list[np.ndarray]  # straight edges by channel
-
-
 class Doubtful(InputError):
-    """A chain stands out, but the picture shows more that may belong to it."""
+    """A chain stands out, but the picture does not bear it out without doubt."""
 
     def __init__(self, message: str, found: Found):
         super().__init__(message)
@@ -98,28 +60,67 @@ def find_chain(
 
     `points` is the number of joints where known, both ends included; `pull` the direction (x
     right, y down) in which the pulled end lies. Raises InputError when no chain stands out, and
-    Doubtful, which holds the chain, when it leaves over what looks like more of it.
+    Doubtful, which holds the chain, when it leaves over what looks like more of it, or when
+    another chain is borne out about as well.
     """
     work, scale = working_picture(picture_bgr)
     lab = smooth_lab(work)
-    segments = edge_segments(lab)
-    bars = find_bars(lab, segments)
-    guess = _search(_Seen(lab, slopes(lab), segments), bars)
-    sight, chain, score = _grown(guess, lab)
-    why_not = doubt(sight, lab, bars, guess.seen, chain, guess.over)
+    best = _agreed(lab)
+    chain, over, sight = best.chain, best.over, best.sight
     if points is not None and len(chain.place) != points:
         raise InputError(
             f"{len(chain.place)} joints are found, rig.toml says points = {points}; {HELP}")
-    chain, covered, why = held_first(sight, lab, chain, guess.over, pull)
-    refined = refine(sight, chain, guess.over, seen_ends=(True, not covered))
+    chain, covered, why = held_first(sight, lab, chain, over, pull)
+    refined = refine(sight, chain, over, seen_ends=(True, not covered))
     covariance = refined.covariance + _hidden_ends(sight, Chain(refined.place, chain.kinds))
     found = Found(
         refined.place / scale, covariance / scale**2, refined.width / scale,
-        chain.kinds, score, (why,) if why else (), covered,
+        chain.kinds, best.score, (why,) if why else (), covered,
     )
-    if why_not is not None:
-        raise Doubtful(f"{why_not}; {HELP}", found)
+    if best.why_not is not None:
+        raise Doubtful(f"{best.why_not}; {HELP}", found)
     return found
+
+
+def _agreed(lab: np.ndarray) -> Outcome:
+    """The chain that searches of the picture, turned over in several ways, agree upon.
+
+    Two must find it without doubt, and none another one that is borne out better; else the best
+    is given, in doubt. Raises InputError when the picture as it is shows none.
+    """
+    first = search(lab)
+    if first is None:
+        raise InputError(f"no folding ruler stands out in the picture; {HELP}")
+    outcomes = [first]
+    for outcome in _turned_over(lab):
+        outcomes += [outcome] if outcome is not None else []
+        best = max(outcomes, key=lambda one: one.score)
+        sure = [one for one in outcomes if one.why_not is None]
+        for one in sorted(sure, key=lambda one: -one.score):
+            alike = sum(one.same_as(other) for other in sure)
+            if alike > 1 and best.score < (1 + BETTER) * one.score:
+                return one
+        doubted = [one for one in outcomes if one.why_not is not None]
+        if len(doubted) > 1:
+            break
+    return replace(best, why_not=best.why_not or _differ(outcomes))
+
+
+def _turned_over(lab: np.ndarray) -> Iterator[Outcome | None]:
+    """What is found in the picture upside down, and with rows for columns."""
+    found = search(np.ascontiguousarray(lab[::-1]))
+    yield found.upside_down() if found is not None else None
+    found = search(np.ascontiguousarray(lab.swapaxes(0, 1)))
+    yield found.transposed() if found is not None else None
+
+
+def _differ(outcomes: list[Outcome]) -> str:
+    counts = sorted({len(one.chain.kinds) for one in outcomes})
+    if len(counts) > 1:
+        said = " or ".join(map(str, counts))
+        return f"chains of {said} sections stand out about as well as one another"
+    return (f"a chain of {counts[0]} sections stands out, but not in the same place, or not "
+            "without doubt, when the picture is turned over")
 
 
 def _hidden_ends(sight: Sight, chain: Chain) -> np.ndarray:
@@ -139,68 +140,3 @@ def _hidden_ends(sight: Sight, chain: Chain) -> np.ndarray:
         here = slice(2 * joint, 2 * joint + 2)
         more[here, here] = wide**2 * np.eye(2) + short**2 / 3 * np.outer(way, way) / size**2
     return more
-
-
-def _search(seen: _Seen, bars: Bars) -> _Guess:
-    best: _Guess | None = None
-    for width in width_candidates(bars):
-        alike = bars.pick(np.abs(np.log(bars.width / width)) < SAME_WIDTH)
-        if len(alike.width) < 2:
-            continue
-        guess = _assemble(seen, alike)
-        if guess is not None and (best is None or guess.score > best.score):
-            best = guess
-    if best is None or best.score < LEAST_SCORE:
-        raise InputError(f"no folding ruler stands out in the picture; {HELP}")
-    for _ in range(PASSES):
-        chain = best.chain(best.paths[0])
-        loose = left_over(best.sight, bars, chain, best.over)
-        loose = loose.pick(continues(best.sight, seen.lab, loose, chain, best.over))
-        again = _assemble(seen, _sticks(best).joined(loose))
-        if again is None or again.score <= best.score:
-            break
-        best = again
-    return best
-
-
-def _assemble(seen: _Seen, bars: Bars) -> _Guess | None:
-    """The best chain of sticks that look like the bars."""
-    sight = look(seen.lab, stick_evidence(seen.lab, bars), bars, slope=seen.slope)
-    found = candidates(sight, seen.segments, bars)
-    over = overhang(found, sight.width)
-    best: _Guess | None = None
-    for full in full_lengths(found, sight.width):
-        links = link(sight, found, full, over)
-        paths = best_paths(links)
-        if paths and (best is None or paths[0].score > best.score):
-            best = _Guess(tuple(paths), links, sight, found, over)
-    return best
-
-
-def _sticks(guess: _Guess) -> Bars:
-    """The well-seen sticks of a chain as bars."""
-    path = guess.paths[0]
-    good = guess.links.worth[list(path.sticks)] > 0.3
-    return guess.chain(path).bars(guess.sight.width).pick(good)
-
-
-def _grown(guess: _Guess, lab: np.ndarray) -> tuple[Sight, Chain, float]:
-    """The chain that is best when the sticks beyond its ends count as well, and its score.
-
-    The sight is one that knows the sticks' width better: of that of the bars and that of the chain
-    the smaller one, since shadows and neighbours widen either.
-    """
-    grown: list[tuple[Sight, Chain, float]] = []
-    for path in guess.paths:
-        chain = guess.chain(path)
-        core = refine(guess.sight, chain, guess.over, seen_ends=(False, False))
-        sight = replace(guess.sight, width=min(core.width, guess.sight.width))
-        starts = [(Chain(core.place, chain.kinds), path.score)]
-        for chain, score in starts:
-            longer, gain = extend(sight, lab, chain, guess.over)
-            loose = loose_area(sight, longer, guess.over)
-            wrong = (loose + bare_area(sight, longer)) * sight.width / longer.full_px
-            grown.append((sight, longer, score + gain - MISFIT * wrong))
-            if loose and len(starts) == 1:
-                starts += list(without_ends(sight, chain, guess.over, score))
-    return max(grown, key=lambda one: one[2])

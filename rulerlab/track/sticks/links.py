@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rulerlab.track.sticks.candidates import Candidates
-from rulerlab.track.sticks.sight import SAMPLES, Sight, Support, support
+from rulerlab.track.sticks.samples import SAMPLES, edges_in_common
+from rulerlab.track.sticks.sight import Sight, Support, support
 
 OVERHANG = 0.55  # widths from hinge to tip, when no open joint shows it
 FULL_SLACK = 0.15  # relative: perspective over the whole picture, and the hinges' own error
@@ -90,7 +91,7 @@ def link(sight: Sight, found: Candidates, full: float, over: float) -> Links:
     ends = np.concatenate([ends, more])
     start = np.concatenate([place[: len(found.edges)], hinge[more[:, 0]]])
     end = np.concatenate([place[len(found.edges) :], hinge[more[:, 1]]])
-    seen = support(sight, start, end)
+    seen = support(sight, start, end, least=COVERED)
     good = (seen.cover > COVERED) & (ends[:, 0] != ends[:, 1])
     length = apart[ends[:, 0], ends[:, 1]]
     good &= (length > LAST[0]) & (length < LAST[1])
@@ -143,18 +144,5 @@ def shared_edges(seen: Support, start: np.ndarray, end: np.ndarray, width: float
 
     (K, K, 2 * SAMPLES) bool; each stick's own edges lie on its own.
     """
-    count, samples = len(start), 2 * SAMPLES
-    way = end - start
-    length = np.maximum(np.linalg.norm(way, axis=1), 1e-9)
-    unit = way / length[:, None]
-    normal = np.c_[-unit[:, 1], unit[:, 0]]
-    place = seen.place.reshape(count, samples, 2)
-    known = np.zeros((count, count, samples), bool)
-    for other in range(count):
-        like = np.flatnonzero(np.abs(unit @ unit[other]) > SAME_WAY)
-        away = place[like] - start[other]
-        along, aside = away @ unit[other], np.abs(away @ normal[other])
-        same = np.abs(aside - 0.5 * width) < SAME_EDGE * width
-        same &= (along > -0.5 * width) & (along < length[other] + 0.5 * width)
-        known[like, other] = same
-    return known
+    place = seen.place.reshape(len(start), 2 * SAMPLES, 2)
+    return edges_in_common(place, start, end, 0.5 * width, SAME_EDGE * width, SAME_WAY)

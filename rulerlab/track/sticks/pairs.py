@@ -60,16 +60,27 @@ def smooth_lab(work_bgr: np.ndarray) -> np.ndarray:
 
 
 def edge_segments(lab: np.ndarray) -> list[np.ndarray]:
-    """Straight edges of L, a and b, each (E, 4) x0 y0 x1 y1; the darker side always lies alike."""
-    detector = cv2.createLineSegmentDetector(cv2.LSD_REFINE_STD)
+    """Straight edges of L, a and b, each (E, 4) x0 y0 x1 y1; the darker side always lies alike.
+
+    Where a long edge breaks up depends on where the detector begins, so the edges of the mirrored
+    picture are added.
+    """
     found = []
     for channel in range(3):
         plane = np.clip(lab[..., channel], 0, 255).astype(np.uint8)
-        segments = detector.detect(cv2.GaussianBlur(plane, (0, 0), 1.0))[0]
-        segments = np.zeros((0, 4)) if segments is None else segments.reshape(-1, 4).astype(float)
-        length = np.hypot(segments[:, 2] - segments[:, 0], segments[:, 3] - segments[:, 1])
-        found.append(segments[length > LEAST_PX])
+        plane = cv2.GaussianBlur(plane, (0, 0), 1.0)
+        turned = _segments(np.ascontiguousarray(plane[:, ::-1]))[:, [2, 3, 0, 1]]
+        turned[:, [0, 2]] = plane.shape[1] - 1 - turned[:, [0, 2]]
+        found.append(np.concatenate([_segments(plane), turned]))
     return found
+
+
+def _segments(plane: np.ndarray) -> np.ndarray:
+    """Straight edges of one channel that are long enough, (E, 4)."""
+    segments = cv2.createLineSegmentDetector(cv2.LSD_REFINE_STD).detect(plane)[0]
+    segments = np.zeros((0, 4)) if segments is None else segments.reshape(-1, 4).astype(float)
+    length = np.hypot(segments[:, 2] - segments[:, 0], segments[:, 3] - segments[:, 1])
+    return segments[length > LEAST_PX]
 
 
 def find_bars(lab: np.ndarray, segments: list[np.ndarray]) -> Bars:

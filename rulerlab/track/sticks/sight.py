@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from rulerlab.track.sticks.pairs import Bars, strip_colours
+from rulerlab.track.sticks.samples import SAMPLES, along_sticks, steepness_at, values_at
 
-INNER, OUTER = 0.34, 0.68  # widths from the axis: just inside and just outside a long edge
-SAMPLES = 48  # along a stick
 ALIKE = 0.5  # evidence at which a stick has the common colour of all
-SLACK = 0.12  # widths by which an edge may lie beside its place
 
 
 @dataclass(frozen=True)
@@ -25,32 +23,31 @@ class Sight:
     width: float  # of a stick, working pixels
     seam: float  # slope across the grain that print and grain seldom reach, Lab steps per px
 
+    def upside_down(self) -> Sight:
+        """The sight of the picture turned over, its last row first."""
+        evidence, slope_x, slope_y = (np.ascontiguousarray(part[::-1])
+                                      for part in (self.evidence, self.slope_x, self.slope_y))
+        return replace(self, evidence=evidence, slope_x=slope_x, slope_y=-slope_y)
+
+    def transposed(self) -> Sight:
+        """The sight of the picture whose rows are columns."""
+        evidence, slope_x, slope_y = (np.ascontiguousarray(part.swapaxes(0, 1))
+                                      for part in (self.evidence, self.slope_x, self.slope_y))
+        return replace(self, evidence=evidence, slope_x=slope_y, slope_y=slope_x)
+
     def at(self, image: np.ndarray, place: np.ndarray, outside: float = 0.0) -> np.ndarray:
         """Values of `image` at places (..., 2); `outside` beyond its rim."""
-        flat = np.ascontiguousarray(place.reshape(1, -1, 2), np.float32)
-        parts = [
-            cv2.remap(image, flat[:, k : k + 16000, 0], flat[:, k : k + 16000, 1],
-                      cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT,
-                      borderValue=(outside,) * 4)
-            for k in range(0, flat.shape[1], 16000)
-        ]
-        if not parts:
-            return np.zeros(place.shape[:-1] + image.shape[2:], np.float32)
-        return np.concatenate(parts, 1).reshape(place.shape[:-1] + image.shape[2:])
-
-    def edge(self, place: np.ndarray, normal: np.ndarray) -> np.ndarray:
-        """Strength of the edge across `normal` (..., 2) near each place, in units of the seam."""
-        best = np.zeros(place.shape[:-1], np.float32)
-        for step in (-SLACK, 0.0, SLACK):
-            here = place + step * self.width * normal
-            best = np.maximum(best, self.steepness(here, normal))
-        return best
+        planes = image[..., None] if image.ndim == 2 else image
+        flat = np.ascontiguousarray(place.reshape(-1, 2), np.float32)
+        found = values_at(np.ascontiguousarray(planes, np.float32), flat, outside)
+        return found.reshape(place.shape[:-1] + image.shape[2:])
 
     def steepness(self, place: np.ndarray, normal: np.ndarray) -> np.ndarray:
         """Change of colour along `normal` (..., 2) at each place, in units of the seam."""
-        across = self.at(self.slope_x, place) * normal[..., :1]
-        across += self.at(self.slope_y, place) * normal[..., 1:]
-        return np.sqrt(np.einsum("...k,...k->...", across, across)) / self.seam
+        flat, across = (np.ascontiguousarray(np.broadcast_to(part, place.shape).reshape(-1, 2))
+                        for part in (place, normal))
+        found = steepness_at(self.slope_x, self.slope_y, flat, across)
+        return found.reshape(place.shape[:-1]) / np.float32(self.seam)
 
 
 def slopes(lab: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -80,31 +77,26 @@ class Support:
     place: np.ndarray  # (S, SAMPLES, 2, 2) where on the two edges that was looked for
 
 
-def support(sight: Sight, start: np.ndarray, end: np.ndarray, *, margin: float = 0.5) -> Support:
+def support(
+    sight: Sight, start: np.ndarray, end: np.ndarray, *, margin: float = 0.5, least: float = 0.0
+) -> Support:
     """What speaks for sticks from `start` to `end` (S, 2), but for `margin` widths at the ends.
 
     An edge against another colour counts full, a seam against another stick if it is sharper than
-    grain, and the lack of both speaks (a little) against, since another stick may lie above.
+    grain, and the lack of both speaks (a little) against, since another stick may lie above. No
+    edges are seen of sticks of which a share less than `least` has the colour of sticks.
     """
     way = end - start
     length = np.maximum(np.linalg.norm(way, axis=-1, keepdims=True), 1e-9)
-    unit = way / length
-    normal = np.stack([-unit[:, 1], unit[:, 0]], -1)[:, None]
-    cut = np.minimum(margin * sight.width / length[:, 0], 0.3)
-    share = cut[:, None] + (1 - 2 * cut[:, None]) * np.linspace(0, 1, SAMPLES)
-    place = start[:, None] + share[..., None] * way[:, None]
-    core = sight.at(sight.evidence, place, -5.0)
-    cover, seen, rims = (core > 0).astype(float), [], []
-    for side in (-1.0, 1.0):
-        inside = sight.at(sight.evidence, place + side * INNER * sight.width * normal, -5.0) > 0
-        outside = sight.at(sight.evidence, place + side * OUTER * sight.width * normal, -5.0) > 0
-        rims.append(place + side * 0.5 * sight.width * normal)
-        rim = sight.edge(rims[-1], np.broadcast_to(normal, place.shape))
-        cover += inside
-        seam = np.clip(rim - 1, -0.25, 0.75)
-        seen.append(np.where(inside, np.where(outside, seam, np.clip(rim, 0.3, 1.0)), -0.5))
+    normal = np.stack([-way[:, 1], way[:, 0]], -1) / length
+    cut = np.minimum(margin * sight.width / length, 0.3)
+    first, last = start + cut * way, end - cut * way
+    core, both, cover = along_sticks(sight.evidence, sight.slope_x, sight.slope_y, sight.width,
+                                     sight.seam, first, last, least)
     alike = np.clip(np.median(core, axis=1) / ALIKE, 0, 1)  # another material is worth less
-    both = np.stack(seen, -1)
     edges = both.mean((1, 2))
     edges = np.where(edges > 0, edges * alike, edges)
-    return Support((cover / 3).mean(1), edges, both, np.stack(rims, 2))
+    share = np.linspace(0, 1, SAMPLES)[:, None, None]
+    axis = first[:, None, None] + share * (last - first)[:, None, None]
+    side = 0.5 * sight.width * np.stack([-normal, normal], 1)[:, None]
+    return Support(cover, edges, both, axis + side)

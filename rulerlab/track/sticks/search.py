@@ -1,0 +1,165 @@
+"""One search of a picture for the chain of sticks that bears it out best, and what speaks against.
+
+Where sticks are folded, blurred or hardly seen, chance decides between chains that are borne out
+alike: a search of the picture turned over then finds another one (`find`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rulerlab.track.sticks.assemble import Path, best_paths
+from rulerlab.track.sticks.candidates import Candidates, candidates
+from rulerlab.track.sticks.check import bare_area, continues, doubt, left_over, loose_area
+from rulerlab.track.sticks.extend import Chain, extend, without_ends
+from rulerlab.track.sticks.links import Links, full_lengths, link, overhang
+from rulerlab.track.sticks.pairs import Bars, edge_segments, find_bars, width_candidates
+from rulerlab.track.sticks.refine import refine
+from rulerlab.track.sticks.sight import Sight, look, slopes
+from rulerlab.track.sticks.wood import stick_evidence
+
+SAME_WIDTH = 0.12  # bars whose widths differ by less than this share may be the same kind of stick
+PASSES = 3  # times that the colours are learned anew from the chain found
+LEAST_SCORE = 1.6  # well-seen sticks that make a chain
+MISFIT = 5.0  # well-seen sticks that speak against a chain, per stick left over or not there
+SAME_PLACE = 1.0  # widths: two chains whose joints all lie this near are the same
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The chain that one search found, in working pixels; which end is held is not decided."""
+
+    chain: Chain
+    sight: Sight
+    over: float  # overhang of the tips beyond the hinges
+    score: float  # how many well-seen sticks speak for it
+    why_not: str | None  # what speaks against believing it
+
+    def upside_down(self) -> Outcome:
+        """The same in the picture turned over, its last row first."""
+        last = self.sight.evidence.shape[0] - 1
+        place = self.chain.place * [1, -1] + [0, last]
+        return replace(self, chain=replace(self.chain, place=place),
+                       sight=self.sight.upside_down())
+
+    def transposed(self) -> Outcome:
+        """The same in the picture whose rows are columns."""
+        return replace(self, chain=replace(self.chain, place=self.chain.place[:, ::-1]),
+                       sight=self.sight.transposed())
+
+    def same_as(self, other: Outcome) -> bool:
+        """Whether both are one chain, whichever end comes first."""
+        if len(self.chain.place) != len(other.chain.place):
+            return False
+        apart = [np.linalg.norm(self.chain.place - way.place, axis=1).max()
+                 for way in (other.chain, other.chain.reversed())]
+        return min(apart) < SAME_PLACE * self.sight.width
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a picture shows before anything is known of its sticks."""
+
+    lab: np.ndarray  # (H, W, 3)
+    slope: tuple[np.ndarray, np.ndarray]
+    segments: list[np.ndarray]  # straight edges by channel
+
+
+@dataclass(frozen=True)
+class _Guess:
+    """A path with what it was found by."""
+
+    paths: tuple[Path, ...]  # the best one first
+    links: Links
+    sight: Sight
+    seen: Candidates
+    over: float
+
+    @property
+    def score(self) -> float:
+        return self.paths[0].score
+
+    def chain(self, path: Path) -> Chain:
+        sticks = list(path.sticks)
+        full, half = self.links.is_full[sticks], self.links.is_half[sticks]
+        kinds = np.where(full, "full", np.where(half, "half", "free"))
+        return Chain(self.links.hinge[list(path.hinges)], tuple(kinds.tolist()))
+
+
+def search(lab: np.ndarray) -> Outcome | None:
+    """The chain that stands out in a picture (H, W, 3) as of `pairs.smooth_lab`, if one does."""
+    seen = _Seen(lab, slopes(lab), edge_segments(lab))
+    bars = find_bars(lab, seen.segments)
+    guess = _best_guess(seen, bars)
+    if guess is None:
+        return None
+    sight, chain, score = _grown(guess, lab)
+    why_not = doubt(sight, lab, bars, guess.seen, chain, guess.over)
+    return Outcome(chain, sight, guess.over, score, why_not)
+
+
+def _best_guess(seen: _Seen, bars: Bars) -> _Guess | None:
+    best: _Guess | None = None
+    for width in width_candidates(bars):
+        alike = bars.pick(np.abs(np.log(bars.width / width)) < SAME_WIDTH)
+        if len(alike.width) < 2:
+            continue
+        guess = _assemble(seen, alike)
+        if guess is not None and (best is None or guess.score > best.score):
+            best = guess
+    if best is None or best.score < LEAST_SCORE:
+        return None
+    for _ in range(PASSES):
+        chain = best.chain(best.paths[0])
+        loose = left_over(best.sight, bars, chain, best.over)
+        loose = loose.pick(continues(best.sight, seen.lab, loose, chain, best.over))
+        again = _assemble(seen, _sticks(best).joined(loose))
+        if again is None or again.score <= best.score:
+            break
+        best = again
+    return best
+
+
+def _assemble(seen: _Seen, bars: Bars) -> _Guess | None:
+    """The best chain of sticks that look like the bars."""
+    sight = look(seen.lab, stick_evidence(seen.lab, bars), bars, slope=seen.slope)
+    found = candidates(sight, seen.segments, bars)
+    over = overhang(found, sight.width)
+    best: _Guess | None = None
+    for full in full_lengths(found, sight.width):
+        links = link(sight, found, full, over)
+        paths = best_paths(links)
+        if paths and (best is None or paths[0].score > best.score):
+            best = _Guess(tuple(paths), links, sight, found, over)
+    return best
+
+
+def _sticks(guess: _Guess) -> Bars:
+    """The well-seen sticks of a chain as bars."""
+    path = guess.paths[0]
+    good = guess.links.worth[list(path.sticks)] > 0.3
+    return guess.chain(path).bars(guess.sight.width).pick(good)
+
+
+def _grown(guess: _Guess, lab: np.ndarray) -> tuple[Sight, Chain, float]:
+    """The chain that is best when the sticks beyond its ends count as well, and its score.
+
+    The sight is one that knows the sticks' width better: of that of the bars and that of the chain
+    the smaller one, since shadows and neighbours widen either.
+    """
+    grown: list[tuple[Sight, Chain, float]] = []
+    for path in guess.paths:
+        chain = guess.chain(path)
+        core = refine(guess.sight, chain, guess.over, seen_ends=(False, False))
+        sight = replace(guess.sight, width=min(core.width, guess.sight.width))
+        starts = [(Chain(core.place, chain.kinds), path.score)]
+        for chain, score in starts:
+            longer, gain = extend(sight, lab, chain, guess.over)
+            loose = loose_area(sight, longer, guess.over)
+            wrong = (loose + bare_area(sight, longer)) * sight.width / longer.full_px
+            grown.append((sight, longer, score + gain - MISFIT * wrong))
+            if loose and len(starts) == 1:
+                starts += list(without_ends(sight, chain, guess.over, score))
+    return max(grown, key=lambda one: one[2])
