@@ -23,6 +23,7 @@ LESS = 0.95  # of the score of the frame before: a frame that shows less needs a
 LEAST = 0.45  # share of the edges that must be seen for a frame to count
 VAIN = 5  # frames for which tries that were in vain are not made again
 WIDE = (1.2, 0.8, 0.5, 0.3)  # widths: reaches of a second try
+SHAKEN = 0.5  # widths by which the whole chain moved: the board did
 STEADY = 0.8  # share of the last step that the next is expected to have
 
 
@@ -88,7 +89,9 @@ class Pass:
         yield nudged
         if frame.index in self._known:
             yield self._known[frame.index]
-        yield sweep(frame, self._wood, nudged, self._rods)
+        yield sweep(frame, self._wood, last, self._rods)
+        if np.abs(nudged - last).max() > SHAKEN * self._rods.width_px:
+            yield sweep(frame, self._wood, nudged, self._rods)
 
     def _fit(self, frame: Frame, place: np.ndarray, reaches: tuple[float, ...]) -> Fit:
         return fit_chain(frame, self._wood, place, self._rods, before=self._last, reaches=reaches)
