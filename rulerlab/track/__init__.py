@@ -210,7 +210,7 @@ def _finish(measured, followed, view, height, rig, health) -> tuple[Tracks, floa
     jacobian = _jacobian(position[few], view and view.part(few), height)
     scale = _scale(measured, followed, position, plane, few, jacobian, lengths, view)
     covariance = scale**2 * followed.covariance_px
-    covariance += FLOOR_PX**2 * np.eye(2)
+    covariance += (FLOOR_PX**2 + followed.lasting_px**2) * np.eye(2)
     spread = np.sqrt(np.nanmedian(covariance[..., 0, 0]) * np.nanmedian(jacobian[..., 0, 0] ** 2))
     filled, extra = fill_gaps(
         measured.time_s, plane, lengths if view is not None else None, sigma=float(spread)
