@@ -14,7 +14,7 @@ from rulerlab.track import track
 from rulerlab.track.colours import colour_hue, find_colours
 from rulerlab.track.dots import find_spots, learn_look
 from rulerlab.track.gaps import fill_gaps
-from rulerlab.track.health import FrameHealth, time_gaps
+from rulerlab.track.health import time_gaps
 from rulerlab.track.tags import TagFollower, find_tags
 from rulerlab.video import Recording
 
@@ -138,45 +138,6 @@ def test_a_tag_under_a_hand_is_left_out_and_found_again():
 
 
 # --- frame health ------------------------------------------------------------------------------
-
-def health_of(canvases):
-    health = FrameHealth()
-    rng = np.random.default_rng(0)
-    last = None
-    for canvas in canvases:
-        if canvas is not None:
-            last = drawn.planes(canvas, noise=1.0, rng=rng)[0]
-        health.observe(last)
-    return health
-
-
-def gliding(t, step=9.0):
-    return draw_ruler(ruler_pixels(drawn.ruler_joints(0.4, SECTIONS)) + [step * t, 0])
-
-
-def test_a_clip_without_faults_has_none():
-    health = health_of(gliding(t) for t in range(16))
-    assert health.duplicates(np.full(16, 18.0)).tolist() == []
-    assert health.ghosts(np.full(16, 18.0)).tolist() == []
-
-
-def test_a_ruler_at_rest_is_no_duplicate():
-    health = health_of(gliding(0) for _ in range(16))
-    assert health.duplicates(np.zeros(16)).tolist() == []
-
-
-def test_repeated_frames_are_found():
-    pictures = [gliding(t) for t in range(16)]
-    pictures[6] = pictures[11] = None
-    assert health_of(pictures).duplicates(np.full(16, 18.0)).tolist() == [6, 11]
-
-
-def test_blended_frames_are_found():
-    pictures = [gliding(t) for t in range(16)]
-    for t in (5, 10):
-        pictures[t] = 0.5 * (pictures[t - 1] + pictures[t + 1])
-    assert health_of(pictures).ghosts(np.full(16, 18.0)).tolist() == [5, 10]
-
 
 def test_missing_frames_are_counted_where_the_rate_is_constant():
     time_s = np.delete(np.arange(60) / 30, [20, 41, 42])

@@ -15,7 +15,7 @@ from rulerlab.records import DETECTED, LOST, PREDICTED, Tracks
 from rulerlab.rig import Rig
 from rulerlab.track.follow import Followed, follow
 from rulerlab.track.gaps import fill_gaps
-from rulerlab.track.health import GHOST_PX, time_gaps
+from rulerlab.track.health import GHOST_PX, blended, farthest, repeated, time_gaps
 from rulerlab.track.lens import camera_of, lens_warnings
 from rulerlab.track.measure import Measured, Progress, measure, measure_bare, references
 from rulerlab.track.register import BLOCK, View, register
@@ -68,6 +68,7 @@ def track(
             raise
         measured = measure_bare(recording, rig, nothing, progress)  # the dots were noise, or print
         followed = follow(measured, rig, view)
+    _check_seen(followed.position_px)
     measured.spots.clear()  # they have become points
     measured.corners.clear()
     if view is None:
@@ -156,20 +157,20 @@ def _heights(rig: Rig, points: int) -> np.ndarray:
 
 def _health(recording: Recording, measured: Measured, followed: Followed) -> dict[str, Any]:
     """Frames that are not what they seem, by their number."""
-    arrived, moved = _steps(followed.position_px)
+    position = followed.position_px
     if followed.ghosts is None:
-        ghosts = measured.health.ghosts(moved)
+        ghosts = blended(measured.health, position,
+                         followed.sharp if measured.marks == "dots" else None)
     else:
-        ghosts = followed.ghosts[moved[followed.ghosts] > GHOST_PX]
+        ghosts = [int(t) for t in followed.ghosts if 0 < t < len(position) - 1
+                  and farthest(position[t + 1] - position[t - 1]) > GHOST_PX]
     usual = np.nanmedian(followed.sharp, axis=0)
     dull = np.nan_to_num(followed.sharp / usual, nan=1.0) < 0.4
     return {
         "frames": len(measured.time_s),
         "frames_declared": recording.frames_declared,
-        "duplicates": [
-            int(t) for t in measured.health.duplicates(moved) if arrived[t] < 0.25 * moved[t]
-        ],
-        "ghosts": ghosts.tolist(),
+        "duplicates": repeated(measured.health.frozen(), position),
+        "ghosts": ghosts,
         "blurred": np.flatnonzero(dull.mean(1) > 0.5).tolist(),
         "corrupt": measured.corrupt,
         "gaps": [{"time_s": t, "frames_missing": n} for t, n in time_gaps(measured.time_s)],
@@ -177,28 +178,13 @@ def _health(recording: Recording, measured: Measured, followed: Followed) -> dic
     }
 
 
-def _steps(position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How far the marks came since the frame before, and go from there to the frame after, (T,).
-
-    The second fastest mark counts: when a chain moves, at least two of its points do.
-    """
-    arrived, moved = np.zeros(len(position)), np.zeros(len(position))
-    if len(position) > 2:
-        for gap, into in ((1, arrived), (2, moved)):
-            step = np.linalg.norm(position[gap:] - position[:-gap], axis=-1)
-            into[1 : 1 + len(step)] = np.sort(np.nan_to_num(step), axis=1)[:, -2]
-    return arrived, moved
-
-
 def _finish(measured, followed, view, height, rig, health) -> tuple[Tracks, float]:
     """Drop what can't be trusted, scale the errors, fill the gaps, and say which is which."""
     position = followed.position_px.copy()
     for name in ("duplicates", "ghosts", "corrupt"):
         position[health[name]] = np.nan
-    frames, points = position.shape[:2]
-    never = np.flatnonzero(~np.isfinite(position[..., 0]).any(0))
-    if len(never):
-        raise InputError(f"point {never[0]} of the chain is seen in no frame")
+    frames = len(position)
+    _check_seen(position)
     plane = _to_plane(position, view, height)
     lengths = None
     if followed.kind == "ruler":
@@ -210,7 +196,7 @@ def _finish(measured, followed, view, height, rig, health) -> tuple[Tracks, floa
     jacobian = _jacobian(position[few], view and view.part(few), height)
     scale = _scale(measured, followed, position, plane, few, jacobian, lengths, view)
     covariance = scale**2 * followed.covariance_px
-    covariance += FLOOR_PX**2 * np.eye(2)
+    covariance += (FLOOR_PX**2 + followed.lasting_px**2) * np.eye(2)
     spread = np.sqrt(np.nanmedian(covariance[..., 0, 0]) * np.nanmedian(jacobian[..., 0, 0] ** 2))
     filled, extra = fill_gaps(
         measured.time_s, plane, lengths if view is not None else None, sigma=float(spread)
@@ -233,6 +219,14 @@ def _finish(measured, followed, view, height, rig, health) -> tuple[Tracks, floa
     status[lost] = LOST
     position[lost], covariance[lost] = np.nan, np.nan
     return Tracks(measured.time_s, position, covariance, status), scale
+
+
+def _check_seen(position_px: np.ndarray) -> None:
+    """Raise InputError where a point (T, N, 2) has no place in any frame."""
+    never = np.flatnonzero(~np.isfinite(position_px[..., 0]).any(axis=0))
+    if len(never):
+        raise InputError(f"point {never[0]} of the chain is seen clearly in no frame: take away "
+                         "what covers it, or say in rig.toml how many points there are")
 
 
 def _blocks(frames: int) -> Iterator[slice]:

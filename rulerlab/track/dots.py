@@ -26,6 +26,8 @@ SITINGS = {  # where chroma samples may lie when the picture was turned by so ma
 }
 NO_LUMA = (1e9, 12.0, 12.0)  # variances of Y, U, V that leave Y out of a mix
 LUMA = 0.6  # weight of a luma edge against a colour edge
+COMPARE_EVERY = 6  # frames: the centres in colour and in luma are compared now and then
+SITED = 0.35  # share of the misfit of the usual habit below which the other one is right
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Spots:
     radius_px: np.ndarray  # (n,)
     clear: np.ndarray  # (n,) share of the outline that is seen, 0..1
     sharp: np.ndarray  # (n,) steepness of the outline, in contrasts per px
+    aside_px: np.ndarray  # (n, 2) from the centre in colour to that in luma; NaN in most frames
 
     def __len__(self) -> int:
         return len(self.position_px)
@@ -77,7 +80,7 @@ def learn_look(frames: Sequence[Frame], colours: Sequence[MarkColour]) -> Look:
         _misfit_px(frames, Look(colours, _contrast(frames, colours, siting, NO_LUMA), siting))
         for siting in SITINGS[frames[0].turned]
     ]
-    return even if apart[0] + 0.2 < apart[1] else between
+    return even if apart[0] < SITED * apart[1] else between
 
 
 def _misfit_px(frames: Sequence[Frame], look: Look) -> float:
@@ -203,8 +206,8 @@ def centre_spots(
     """
     count = len(centre)
     if not count:
-        empty = np.zeros(0)
-        return Spots(np.zeros((0, 2)), np.zeros((0, 2, 2)), empty.astype(int), empty, empty, empty)
+        empty, pairs = np.zeros(0), np.zeros((0, 2))
+        return Spots(pairs, np.zeros((0, 2, 2)), empty.astype(int), empty, empty, empty, pairs)
     centre, radius = centre.astype(float), radius.astype(float)
     for _ in range(2):
         edge, weight = _colour_edges(frame, look, colour, centre, radius, _reach(radius))
@@ -212,12 +215,16 @@ def centre_spots(
         centre, radius = _moved(centre, radius, parameters)
     luma_edge, luma_weight = luma_edges(frame.luma, centre, radius, 2.0)
     edge, weight = _colour_edges(frame, look, colour, centre, radius, 2.5)
+    aside = np.full((count, 2), np.nan)
+    if frame.index % COMPARE_EVERY == 0:
+        in_luma, in_colour = fit_outlines(luma_edge, luma_weight), fit_outlines(edge, weight)
+        aside = in_luma[0][:, :2] - in_colour[0][:, :2]
     parameters, covariance, clear = fit_outlines(
         np.concatenate([edge, luma_edge], 1),
         np.concatenate([weight, LUMA * luma_weight], 1),
     )
     centre, radius = _moved(centre, radius, parameters)
-    return Spots(centre, covariance, colour, radius, clear, weight[:, 0].mean(1))
+    return Spots(centre, covariance, colour, radius, clear, weight[:, 0].mean(1), aside)
 
 
 def _colour_edges(frame: Frame, look: Look, colour, centre, radius, reach: float):

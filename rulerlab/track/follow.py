@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from rulerlab.errors import InputError, QualityError
@@ -11,37 +9,21 @@ from rulerlab.rig import DIRECTIONS, Rig
 from rulerlab.track.link import link_chain
 from rulerlab.track.measure import Measured
 from rulerlab.track.order import is_straight, order_along, order_ruler, rail_direction
+from rulerlab.track.points import Followed, collect, held_end_first
 from rulerlab.track.register import BLOCK, View
-from rulerlab.track.sections import joints_from_tags
 from rulerlab.track.sticks.agree import disagreeing
 from rulerlab.track.sticks.follow import Chains, StickFollower
+from rulerlab.track.tagged import follow_tagged
 
 CLEAR_COST = 5.0  # of an order that leaves no doubt
-ODD_SIZE = 0.12  # share by which the radius of a dot may differ from what it usually is
-HIDDEN = 0.35  # share of a dot's outline below which its centre is not to be trusted
 SINGLE = 0.02  # share of frames that one pass may reach alone without a word
 PLAINLY = 0.85  # share of the edges of bare sticks that is seen where errors are as stated
-
-
-@dataclass(frozen=True)
-class Followed:
-    """The points of the chain as seen; NaN where a point has no spot."""
-
-    position_px: np.ndarray  # (T, N, 2)
-    covariance_px: np.ndarray  # (T, N, 2, 2) of the fits
-    kind: str  # "ruler" or "blocks"
-    sharp: np.ndarray  # (T, N)
-    notes: list[str]
-    calibrated: bool = False  # the covariances are those of true errors already
-    guessed: np.ndarray | None = None  # (T, N) bool: known from the rest of the chain only
-    warnings: tuple[str, ...] = ()
-    ghosts: np.ndarray | None = None  # numbers of frames that are blends, where they are known
 
 
 def follow(measured: Measured, rig: Rig, view: View | None) -> Followed:
     """The chain through the whole clip. Raises InputError or QualityError when there is none."""
     if measured.marks == "tags":
-        return _follow_tags(measured, rig, view)
+        return follow_tagged(measured, rig, view)
     if measured.sticks is not None:
         return _follow_sticks(measured.sticks, rig)
     plane = _plane(measured, view)
@@ -64,11 +46,11 @@ def follow(measured: Measured, rig: Rig, view: View | None) -> Followed:
         plane, colours, start, order, sections=sections, rigid=kind == "ruler",
         known=_true_lengths(view),
     )
-    followed = _collect(measured, assigned, kind, notes)
+    followed = collect(measured, assigned, kind, notes)
     if rig.points is None:
         notes.append(f"points = {number} (counted)")
     if rig.pull is None:
-        followed = _held_end_first(followed)
+        followed = held_end_first(followed)
     return followed
 
 
@@ -239,162 +221,3 @@ def _best_order(plane, colours, candidates, pull, rig, number, view):
             "rig.toml wrong?"
         )
     return int(start), order, count
-
-
-def _collect(measured: Measured, assigned: np.ndarray, kind: str, notes: list) -> Followed:
-    frames, points = assigned.shape
-    position = np.full((frames, points, 2), np.nan)
-    covariance = np.full((frames, points, 2, 2), np.nan)
-    sharp, radius = np.full((frames, points), np.nan), np.full((frames, points), np.nan)
-    for t, spots in enumerate(measured.spots):
-        seen = np.flatnonzero(assigned[t] >= 0)
-        rows = spots[assigned[t, seen]].astype(float)
-        clear = rows[:, 7] >= HIDDEN
-        seen, rows = seen[clear], rows[clear]
-        position[t, seen] = rows[:, :2]
-        covariance[t, seen] = rows[:, [2, 3, 3, 4]].reshape(-1, 2, 2)
-        radius[t, seen], sharp[t, seen] = rows[:, 6], rows[:, 8]
-    if measured.marks == "dots":
-        _doubt_odd_sizes(position, covariance, radius)
-    return Followed(position, covariance, kind, sharp, notes)
-
-
-def _doubt_odd_sizes(position, covariance, radius) -> None:
-    """A dot whose size jumps is half covered: its centre is doubtful by as much, or not seen."""
-    for k in range(radius.shape[1]):
-        usual = _running_median(radius[:, k])
-        odd = np.abs(radius[:, k] - usual)
-        position[odd > ODD_SIZE * usual, k] = np.nan
-        excess = np.nan_to_num(np.maximum(odd - 0.03 * usual, 0))
-        covariance[:, k] += (0.3 * excess**2)[:, None, None] * np.eye(2)
-
-
-def _running_median(values: np.ndarray, half: int = 15) -> np.ndarray:
-    """Median of what is seen around each frame; of the whole clip where nothing is."""
-    padded = np.pad(values, half, constant_values=np.nan)
-    window = np.sort(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
-    seen = np.isfinite(window).sum(1)
-    middle = window[np.arange(len(values)), np.maximum(seen - 1, 0) // 2]
-    return np.where(seen > 0, middle, np.nanmedian(values) if seen.any() else np.nan)
-
-
-def _held_end_first(followed: Followed) -> Followed:
-    """Turn the chain round when its first point is the one that travels."""
-    position = followed.position_px
-    travel = [np.nanmax(np.ptp(position[np.isfinite(position[:, k, 0]), k], axis=0))
-              for k in (0, -1)]
-    if travel[0] <= 1.5 * travel[1]:
-        return followed
-    return Followed(
-        position[:, ::-1], followed.covariance_px[:, ::-1], followed.kind,
-        followed.sharp[:, ::-1], followed.notes + ["pulled end found from the motion"],
-    )
-
-
-def _follow_tags(measured: Measured, rig: Rig, view: View | None) -> Followed:
-    """Tags say themselves which point they are; only their order along the chain may be open."""
-    notes: list[str] = []
-    own = [spots for spots in measured.spots]
-    ids, counts = np.unique(
-        np.concatenate([spots[:, 5] for spots in own]).astype(int), return_counts=True
-    )
-    ids = ids[(counts >= 0.02 * len(own)) & ~np.isin(ids, list(rig.reference.tags_mm))]
-    if rig.marks.ids:
-        unseen = [i for i in rig.marks.ids if i not in ids]
-        if unseen:
-            raise InputError(f"tags {unseen} of marks.ids are in no frame; seen are {ids.tolist()}")
-        chain = np.array(rig.marks.ids)
-    else:
-        chain = _tags_of_chain(own, ids, rig, notes)
-    if rig.kind == "ruler" and rig.marks.on != "points":
-        return _follow_sections(measured, rig, view, chain, notes)
-    if rig.points is not None and len(chain) != rig.points:
-        raise InputError(
-            f"rig.toml says points = {rig.points}, but {len(chain)} tags are in view "
-            f"({chain.tolist()}); give marks.ids, or leave `points` out"
-        )
-    if len(chain) < 2:
-        raise InputError(f"{len(chain)} tags besides the reference are in view, 2 are needed")
-    assigned = np.full((len(own), len(chain)), -1)
-    for t, spots in enumerate(own):
-        for row, tag in enumerate(spots[:, 5].astype(int)):
-            assigned[t, chain == tag] = row
-    followed = _collect(measured, assigned, rig.kind or "blocks", notes)
-    if not rig.marks.ids:
-        followed = _order_tags(followed, rig, chain)
-    return followed
-
-
-def _follow_sections(
-    measured: Measured, rig: Rig, view: View | None, chain: np.ndarray, notes: list[str]
-) -> Followed:
-    """A ruler with a tag on every section: its joints, one more than there are tags."""
-    if len(chain) < 2 or (rig.points is not None and len(chain) != rig.points - 1):
-        wanted = "2 or more" if rig.points is None else f"{rig.points - 1} (points - 1)"
-        raise InputError(
-            f"{len(chain)} tags on sections are in view ({chain.tolist()}), {wanted} are needed; "
-            'give marks.ids, or [marks] on = "points" if they sit on the joints'
-        )
-    if not rig.marks.ids:
-        chain = _sections_in_order(measured, rig, chain)
-        notes.append(f"tags in chain order: {chain.tolist()}")
-    position, covariance = joints_from_tags(measured.corners, chain, rig, view, notes)
-    sharp = np.where(np.isfinite(position[..., 0]), 1.0, np.nan)
-    return Followed(position, covariance, "ruler", sharp, notes, calibrated=True)
-
-
-def _sections_in_order(measured: Measured, rig: Rig, chain: np.ndarray) -> np.ndarray:
-    """Tags from the held end to the pulled one, from the frame that shows the chain widest."""
-    place = np.full((len(measured.spots), len(chain), 2), np.nan)
-    for t, spots in enumerate(measured.spots):
-        for row in spots:
-            place[t, chain == int(row[5])] = row[:2]
-    whole = np.flatnonzero(np.isfinite(place[..., 0]).all(1))
-    if not len(whole):
-        raise InputError(
-            f"no frame shows all tags {chain.tolist()}; give their order as marks.ids"
-        )
-    wide = place[whole[np.ptp(place[whole], axis=1).max(-1).argmax()]]
-    along = rail_direction(wide)
-    if rig.pull is not None:
-        turned = np.sign(along @ np.array(DIRECTIONS[rig.pull], float)) or 1.0
-        return chain[order_along(wide, along * turned)]
-    order = order_along(wide, along)
-    travel = np.nanmax(place[:, order], axis=0) - np.nanmin(place[:, order], axis=0)
-    far = np.hypot(*travel.T)
-    return chain[order[::-1] if far[0] > 1.5 * far[-1] else order]
-
-
-def _tags_of_chain(own: list[np.ndarray], ids: np.ndarray, rig: Rig, notes: list) -> np.ndarray:
-    """The tags on the rail, when others that no rig.toml explains lie beside it."""
-    if rig.reference.tags_mm or len(ids) < 6:
-        return ids
-    rows = np.concatenate(own)
-    middle = np.array([np.median(rows[rows[:, 5] == i, :2], axis=0) for i in ids], float)
-    size = np.median(rows[:, 6])
-    best = np.zeros(len(ids), bool)
-    for a in range(len(ids)):
-        for b in range(a):
-            along = middle[a] - middle[b]
-            normal = np.array([-along[1], along[0]]) / max(np.linalg.norm(along), 1e-9)
-            on_line = np.abs((middle - middle[a]) @ normal) < size
-            if on_line.sum() > best.sum():
-                best = on_line
-    if best.sum() < 4 or best.all():
-        return ids
-    notes.append(f"tags {ids[~best].tolist()} lie beside the rail and are left out")
-    return ids[best]
-
-
-def _order_tags(followed: Followed, rig: Rig, chain: np.ndarray) -> Followed:
-    middle = np.nanmedian(followed.position_px, axis=0)
-    along = rail_direction(middle)
-    if rig.pull is not None:
-        along = along * np.sign(along @ np.array(DIRECTIONS[rig.pull]) or 1)
-    order = order_along(middle, along)
-    turned = Followed(
-        followed.position_px[:, order], followed.covariance_px[:, order], followed.kind,
-        followed.sharp[:, order],
-        followed.notes + [f"tags in chain order: {chain[order].tolist()}"],
-    )
-    return turned if rig.pull is not None else _held_end_first(turned)

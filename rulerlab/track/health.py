@@ -8,6 +8,7 @@ from rulerlab.track.pixels import change_between, shares_of_change
 
 GHOST_PX = 6.0  # a mark that moves less mixes like a ghost without being one
 MOVING_PX = 0.7  # a mark that moves less stands still
+SOFT, CRISP = 0.7, 0.8  # of the usual steepness of an outline: in a blend, and in a true frame
 THUMBNAIL = 240  # pixels across the picture that is compared from frame to frame
 
 
@@ -33,12 +34,8 @@ class FrameHealth:
             self.mixture.append(_mixture(self._last[0], self._last[1], small))
         self._last = [*self._last[-1:], small]
 
-    def duplicates(self, moved_px: np.ndarray) -> np.ndarray:
-        """Indices of frames that repeat the one before although the marks move.
-
-        `moved_px` (T,) is how far the fastest mark moves from the frame before to the one after;
-        frames of a scene at rest are alike and none the worse for it.
-        """
+    def frozen(self) -> np.ndarray:
+        """Indices of frames that show the picture before them, while pictures change around."""
         change = np.array(self.change)
         if len(change) < 5:
             return np.zeros(0, int)
@@ -47,18 +44,66 @@ class FrameHealth:
         ])
         noise = np.percentile(change, 20)
         frozen = (change < 0.25 * around) & (change < 0.5 * max(noise, 0.05) + 0.05)
-        found = np.flatnonzero(frozen & (around > 0.25)) + 1
-        return found[moved_px[found] > MOVING_PX]
+        return np.flatnonzero(frozen & (around > 0.25)) + 1
 
-    def ghosts(self, moved_px: np.ndarray) -> np.ndarray:
-        """Indices of frames that are a blend of two others.
+    def mixed(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each frame (T,): it looks like a blend of its neighbours; it looks like none."""
+        mixture = np.full(len(self.change) + 1, np.nan)
+        mixture[1 : 1 + len(self.mixture)] = self.mixture
+        away = np.abs(mixture - 0.5)
+        return away < 0.32, away >= 0.32
 
-        `moved_px` (T,) is how far the fastest mark moves from the frame before to the one after:
-        an edge that moves by no more than its own width mixes like a ghost and is none.
-        """
-        mixture = np.array(self.mixture)
-        found = np.flatnonzero(np.abs(mixture - 0.5) < 0.32) + 1
-        return found[moved_px[found] > GHOST_PX]
+
+def repeated(frozen: np.ndarray, position_px: np.ndarray) -> list[int]:
+    """Of frames that show the picture before them, those in which the marks should have moved.
+
+    `position_px` is (T, N, 2). Frames of a scene at rest are alike and none the worse for it.
+    """
+    found = []
+    for run in np.split(frozen, np.flatnonzero(np.diff(frozen) > 1) + 1):
+        if len(run) and run[-1] + 1 < len(position_px):
+            before = position_px[run[0] - 1]
+            way = farthest(position_px[run[-1] + 1] - before)
+            if way > MOVING_PX and farthest(position_px[run] - before).max() < 0.25 * way:
+                found += run.tolist()
+    return found
+
+
+def blended(health: FrameHealth, position_px: np.ndarray, sharp: np.ndarray | None) -> list[int]:
+    """Frames that are a blend of two others, in which marks are where none was.
+
+    An edge that moves by no more than its own width mixes like a ghost and is none: in a ghost the
+    outlines of the fastest marks lose their steepness, `sharp` (T, N), where that is known, and in
+    the frames beside it they have it (a mark that is smeared by its motion is smeared in both).
+    """
+    like, unlike = health.mixed()
+    found = []
+    usual = None if sharp is None else np.nanmedian(sharp, axis=0)
+    for t in range(1, len(position_px) - 1):
+        step = position_px[t + 1] - position_px[t - 1]
+        if unlike[t] or farthest(step) <= GHOST_PX:
+            continue
+        if sharp is None:
+            if like[t]:
+                found.append(t)
+            continue
+        fast = np.linalg.norm(step, axis=-1) > GHOST_PX
+        before, here, after = (_median(sharp[k, fast] / usual[fast]) for k in (t - 1, t, t + 1))
+        if here < SOFT and (like[t] or min(before, after) > CRISP):
+            found.append(t)
+    return found
+
+
+def farthest(step: np.ndarray) -> np.ndarray:
+    """How far marks go in a step (..., N, 2), px: the second fastest counts, for when a chain
+    moves, at least two of its points do."""
+    return np.sort(np.nan_to_num(np.linalg.norm(step, axis=-1)), axis=-1)[..., -2]
+
+
+def _median(values: np.ndarray) -> float:
+    """Of the numbers that are known; infinity where none is."""
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else np.inf
 
 
 def _mixture(before: np.ndarray, here: np.ndarray, after: np.ndarray) -> float:

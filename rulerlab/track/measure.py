@@ -28,7 +28,7 @@ class Measured:
     """What a clip shows: T frames, ragged lists of spots."""
 
     time_s: np.ndarray  # (T,)
-    spots: list[np.ndarray]  # per frame (n, 9) x, y, cov xx, xy, yy, colour, radius, clear, sharp
+    spots: list[np.ndarray]  # per frame (n, 11), see `_pack`
     corners: list[np.ndarray]  # per frame (n, 8) corners of the tags; empty without tags
     crosses_px: np.ndarray  # (T, C, 2) candidates for the reference crosses
     crosses_covariance: np.ndarray  # (T, C, 2, 2)
@@ -154,7 +154,7 @@ def _pack(spots: Spots) -> np.ndarray:
     covariance = spots.covariance_px
     return np.column_stack([
         spots.position_px, covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1],
-        spots.colour, spots.radius_px, spots.clear, spots.sharp,
+        spots.colour, spots.radius_px, spots.clear, spots.sharp, spots.aside_px,
     ]).astype(np.float32)
 
 

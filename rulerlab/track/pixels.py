@@ -170,7 +170,7 @@ def join_runs(runs):
     return label, patches[:number]
 
 
-FALL = 4  # steps to each side of the steepest place that belong to an edge
+FALL = 6  # steps to each side of the steepest place that belong to an edge
 
 
 @compiled
