@@ -181,8 +181,12 @@ class Recording:
         return held
 
     def _again(self, numbers: dict[float, int], *, seek: bool) -> list[Frame]:
-        """The frames with the times and `numbers` given, in order of time."""
-        held, last_s, to_s = [], -np.inf, max(numbers)
+        """The frames with the times and `numbers` given, in order of time.
+
+        Times may come from a table that holds microseconds.
+        """
+        held, last_s, to_us = [], -np.inf, round(1e6 * max(numbers))
+        wanted = {round(1e6 * time_s): number for time_s, number in numbers.items()}
         with self._open() as container:
             stream = container.streams.video[0]
             if seek and stream.time_base:
@@ -190,9 +194,10 @@ class Recording:
                     container.seek(int(min(numbers) / stream.time_base), stream=stream)
             for picture in self._pictures(container):
                 last_s = self._time_s(picture, stream, last_s)
-                if last_s in numbers:
-                    held.append(self._frame(picture, numbers[last_s], last_s))
-                if last_s >= to_s:
+                time_us = round(1e6 * last_s)
+                if time_us in wanted:
+                    held.append(self._frame(picture, wanted[time_us], last_s))
+                if time_us >= to_us:
                     break
         return held
 
