@@ -290,7 +290,10 @@ def test_a_point_dragged_in_the_browser_is_moved_in_the_run_folder(run, tmp_path
         page.run("document.getElementById('save').click()")
         page.wait("document.getElementById('news').textContent.startsWith('saved')")
         assert page.complaints() == []
-        assert page.run("document.documentElement.scrollWidth") <= 1200
+        for width in (1200, 420):
+            page.open(address.split("?")[0], width=width, phone=width < 600)
+            page.wait("document.body.dataset.ready")
+            assert page.run("document.documentElement.scrollWidth") <= width
     after = store.read_run(run).tracks
     assert after.status[first + 1, 2] == EDITED
     assert_allclose(after.position_px[first + 1, 2], [x + 30 / scale, y - 12 / scale], atol=0.6)
