@@ -1,15 +1,11 @@
-"""The page's other half: frames, tracks and corrections over HTTP, on this machine only.
-
-Only a browser that was given the token of this session is answered; names of other hosts, pages
-of other origins and bodies that are not JSON are refused.
-"""
+"""The page's other half: frames, tracks and corrections over HTTP, on this machine only."""
 
 from __future__ import annotations
 
 import json
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -21,15 +17,15 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rulerlab.errors import InputError, RulerlabError, UsageError
 from rulerlab.palette import STATUS_RGB, hexadecimal
 from rulerlab.records import STATUSES, Tracks
 from rulerlab.review.bridge import bridge
 from rulerlab.review.doubts import doubts
+from rulerlab.review.guard import Guard
 from rulerlab.review.mending import Mending, change_of
 from rulerlab.review.pictures import Pictures
 
@@ -52,105 +48,48 @@ class Subject:
     save: Callable[[Tracks], dict[str, Any]]  # writes mended tracks, tells what came out
 
 
-class Guard:
-    """Lets in the browser that holds the token, and only under the name of this machine."""
-
-    def __init__(self, app: ASGIApp, *, token: str, port: int):
-        self._app, self._token, self._cookie = app, token, f"rulerlab_{port}"
-        self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request = Request(scope)
-        answer = self._refusal(request)
-        if answer is None and request.url.path == "/" and "token" in request.query_params:
-            answer = RedirectResponse("/", status_code=303)
-            answer.set_cookie(self._cookie, self._token, httponly=True, samesite="strict")
-        await (answer or self._app)(scope, receive, send)
-
-    def _refusal(self, request: Request) -> Response | None:
-        host, origin = request.headers.get("host", ""), request.headers.get("origin")
-        given = request.cookies.get(self._cookie, "")
-        if request.url.path == "/":
-            given = request.query_params.get("token", given)
-        if host not in self._hosts:
-            return PlainTextResponse("this page is for this machine only", 403)
-        if origin is not None and origin.removeprefix("http://") not in self._hosts:
-            return PlainTextResponse("asked by another page", 403)
-        if not secrets.compare_digest(given, self._token):
-            return PlainTextResponse("open the address that `rulerlab review` printed", 403)
-        return None
-
-
 def application(subject: Subject, *, token: str, port: int) -> Starlette:
     """The page of one run, for who knows the token."""
-    mending = subject.mending
-    lock = Lock()
+    answers = _Answers(subject)
+    return Starlette(
+        routes=[
+            Route("/", lambda _: _file("page.html", "text/html")),
+            Route("/run", answers.run), Route("/tracks", answers.tracks),
+            Route("/frames/{index:int}.jpg", answers.picture),
+            *(Route(f"/{act.__name__}", answers.posted(act), methods=["POST"])
+              for act in (answers.changes, answers.bridge, answers.undo, answers.save)),
+            Route("/favicon.ico", lambda _: Response(status_code=204)), Route("/{name}", _part),
+        ],
+        middleware=[Middleware(Guard, token=token, port=port)],
+        exception_handlers={RulerlabError: _fault},
+    )
 
-    def page(_: Request) -> Response:
-        return _file("page.html", "text/html")
 
-    def part(request: Request) -> Response:
-        name = request.path_params["name"]
-        return _file(name, FILES[name]) if name in FILES else PlainTextResponse("no such file", 404)
+class _Answers:
+    """What each address answers; one request at a time touches the tracks."""
 
-    def run(_: Request) -> Response:
-        width, height = subject.size_px
+    def __init__(self, subject: Subject):
+        self._subject, self._lock = subject, Lock()
+
+    def run(self, _: Request) -> Response:
+        width, height = self._subject.size_px
         return JSONResponse({
-            "title": subject.title, "width": width, "height": height, "statuses": STATUSES,
-            "time_s": subject.time_s.tolist(),
+            "title": self._subject.title, "width": width, "height": height, "statuses": STATUSES,
+            "time_s": self._subject.time_s.tolist(),
             "colours": [hexadecimal(STATUS_RGB[name]) for name in STATUSES],
         })
 
-    def rows(_: Request) -> Response:
-        with lock:
-            now = mending.tracks()
-            return JSONResponse(_rows(now, range(len(now.time_s))) | _told(now, mending))
+    def tracks(self, _: Request) -> Response:
+        with self._lock:
+            return self._rows(range(len(self._subject.time_s)))
 
-    def picture(request: Request) -> Response:
-        jpeg = subject.pictures.jpeg(request.path_params["index"])
+    def picture(self, request: Request) -> Response:
+        jpeg = self._subject.pictures.jpeg(request.path_params["index"])
         return Response(jpeg, media_type="image/jpeg",
                         headers={"Cache-Control": "private, max-age=3600"})
 
-    def touched(frames: list[int]) -> Response:
-        now = mending.tracks()
-        return JSONResponse(_rows(now, frames) | _told(now, mending))
-
-    def change(body: dict[str, Any]) -> Response:
-        try:
-            changes = [change_of(cells) for cells in body["changes"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"this is no change of a point: {error!r}") from None
-        return touched(mending.change(changes))
-
-    def fill(body: dict[str, Any]) -> Response:
-        try:
-            point, frame = int(body["point"]), int(body["frame"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"this names no gap: {error!r}") from None
-        now = mending.tracks()
-        if not (0 <= frame < len(now.time_s) and 0 <= point < now.points):
-            raise UsageError(f"there is no point {point} in frame {frame}")
-        return touched(mending.change(bridge(now, point, frame)))
-
-    def undo(_: dict[str, Any]) -> Response:
-        return touched(mending.undo())
-
-    def keep(_: dict[str, Any]) -> Response:
-        now = mending.tracks()
-        summary = subject.save(now)
-        mending.saved(now)
-        curve = summary.get("load_curve")
-        return JSONResponse({
-            "warnings": [*summary["warnings"], *summary["quality"]],
-            "load_curve": None if curve is None else {
-                name: np.asarray(curve[name]).tolist() for name in ("loads", "sigma")
-            } | {name: curve[name] for name in ("unit", "quantity", "regime")},
-        } | _told(now, mending))
-
-    def posted(act: Callable[[dict[str, Any]], Response]) -> Callable:
+    def posted(self, act: Callable[[dict[str, Any]], Response]) -> Callable:
+        """An endpoint that hands the JSON of a request to `act`, in a thread, one at a time."""
         async def answer(request: Request) -> Response:
             kind = request.headers.get("content-type", "").split(";")[0].strip()
             if kind != "application/json":
@@ -161,24 +100,61 @@ def application(subject: Subject, *, token: str, port: int) -> Starlette:
                 body = json.loads(await request.body())
             except ValueError:
                 return JSONResponse({"error": "this is no JSON"}, 400)
-            return await run_in_threadpool(locked, act, body if isinstance(body, dict) else {})
+            return await run_in_threadpool(alone, body if isinstance(body, dict) else {})
+
+        def alone(body: dict[str, Any]) -> Response:
+            with self._lock:
+                return act(body)
+
         return answer
 
-    def locked(act: Callable[[dict[str, Any]], Response], body: dict[str, Any]) -> Response:
-        with lock:
-            return act(body)
+    def changes(self, body: dict[str, Any]) -> Response:
+        try:
+            changes = [change_of(cells) for cells in body["changes"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"this is no change of a point: {error!r}") from None
+        return self._rows(self._subject.mending.change(changes))
 
-    return Starlette(
-        routes=[
-            Route("/", page), Route("/run", run), Route("/tracks", rows),
-            Route("/frames/{index:int}.jpg", picture),
-            *(Route(f"/{name}", posted(act), methods=["POST"]) for name, act in (
-                ("changes", change), ("bridge", fill), ("undo", undo), ("save", keep))),
-            Route("/favicon.ico", lambda _: Response(status_code=204)), Route("/{name}", part),
-        ],
-        middleware=[Middleware(Guard, token=token, port=port)],
-        exception_handlers={RulerlabError: _fault},
-    )
+    def bridge(self, body: dict[str, Any]) -> Response:
+        try:
+            point, frame = int(body["point"]), int(body["frame"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"this names no gap: {error!r}") from None
+        now = self._subject.mending.tracks()
+        if not (0 <= frame < len(now.time_s) and 0 <= point < now.points):
+            raise UsageError(f"there is no point {point} in frame {frame}")
+        return self._rows(self._subject.mending.change(bridge(now, point, frame)))
+
+    def undo(self, _: dict[str, Any]) -> Response:
+        return self._rows(self._subject.mending.undo())
+
+    def save(self, _: dict[str, Any]) -> Response:
+        now = self._subject.mending.tracks()
+        summary = self._subject.save(now)
+        self._subject.mending.saved(now)
+        curve = summary.get("load_curve")
+        return JSONResponse(self._told(now) | {
+            "warnings": [*summary["warnings"], *summary["quality"]],
+            "load_curve": None if curve is None else {
+                name: np.asarray(curve[name]).tolist() for name in ("loads", "sigma")
+            } | {name: curve[name] for name in ("unit", "quantity", "regime")},
+        })
+
+    def _rows(self, frames: Iterable[int]) -> Response:
+        """Places, standard deviations and statuses of some frames; null where a point is lost."""
+        frames, tracks = list(frames), self._subject.mending.tracks()
+        sigma = np.sqrt((tracks.sigma_px()[frames] ** 2).mean(axis=-1))
+        code = {name: number for number, name in enumerate(STATUSES)}
+        return JSONResponse(self._told(tracks) | {
+            "frames": frames,
+            "position_px": _plain(tracks.position_px[frames], 3),
+            "sigma_px": _plain(sigma, 4),
+            "status": [[code[str(name)] for name in row] for row in tracks.status[frames]],
+        })
+
+    def _told(self, tracks: Tracks) -> dict[str, Any]:
+        return {"steps": self._subject.mending.steps,
+                "doubts": [vars(doubt) for doubt in doubts(tracks)]}
 
 
 def serve(subject: Subject, *, port: int, say: Callable[[str], None]) -> None:
@@ -210,21 +186,13 @@ def _file(name: str, kind: str) -> Response:
         "Cache-Control": "no-store"})
 
 
+def _part(request: Request) -> Response:
+    name = request.path_params["name"]
+    return _file(name, FILES[name]) if name in FILES else PlainTextResponse("no such file", 404)
+
+
 def _fault(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": str(error)}, 400)
-
-
-def _rows(tracks: Tracks, frames: Any) -> dict[str, Any]:
-    """Places, standard deviations and statuses of some frames; null where a point is lost."""
-    frames = list(frames)
-    sigma = np.sqrt((tracks.sigma_px()[frames] ** 2).mean(axis=-1))
-    code = {name: number for number, name in enumerate(STATUSES)}
-    return {
-        "frames": frames,
-        "position_px": _plain(tracks.position_px[frames], 3),
-        "sigma_px": _plain(sigma, 4),
-        "status": [[code[str(name)] for name in row] for row in tracks.status[frames]],
-    }
 
 
 def _plain(values: np.ndarray, digits: int) -> list:
@@ -232,7 +200,3 @@ def _plain(values: np.ndarray, digits: int) -> list:
     rounded = np.round(values, digits).astype(object)
     rounded[~np.isfinite(values)] = None
     return rounded.tolist()
-
-
-def _told(tracks: Tracks, mending: Mending) -> dict[str, Any]:
-    return {"steps": mending.steps, "doubts": [vars(doubt) for doubt in doubts(tracks)]}
