@@ -39,6 +39,7 @@ LOOK = {
     "figure.constrained_layout.use": True,
 }
 MOST_COLUMNS = 600  # of a map; more can't be seen and only makes the file large
+PAPER_DPI = 150
 CROWD, CROWD_DPI = 100, 110  # more points than this become one picture of so many dots per inch
 MOST_PIECES = 200  # of a line, each with its lowest and highest value
 REGIMES = {"concave": "concave: the load sits near the pulled end",
@@ -295,13 +296,30 @@ def plot_errors(tracks: Tracks, ax: Axes) -> None:
 def svg_of(draw: Callable[[Figure], None], *, width: float = 5.6, height: float = 3.6) -> str:
     """The figure (inches) that `draw` fills, as SVG text without date or random names."""
     with mpl.rc_context(LOOK):
-        figure = Figure(figsize=(width, height))
-        FigureCanvasSVG(figure)
-        draw(figure)
-        for part in figure.findobj(_is_crowd):
-            part.set_rasterized(True)
-        room = io.StringIO()
-        figure.savefig(room, format="svg", dpi=CROWD_DPI, metadata={"Date": None})
+        return _as_svg(_drawn(draw, width, height))
+
+
+def write_figure(path: Path, draw: Callable[[Figure], None], *, width: float = 5.6,
+                 height: float = 3.6) -> None:
+    """The figure (inches) that `draw` fills as `path` (.svg), and as .png beside it for paper."""
+    with mpl.rc_context(LOOK):
+        figure = _drawn(draw, width, height)
+        path.write_text(_as_svg(figure), encoding="utf-8")
+        figure.savefig(path.with_suffix(".png"), dpi=PAPER_DPI)
+
+
+def _drawn(draw: Callable[[Figure], None], width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height))
+    FigureCanvasSVG(figure)
+    draw(figure)
+    for part in figure.findobj(_is_crowd):
+        part.set_rasterized(True)
+    return figure
+
+
+def _as_svg(figure: Figure) -> str:
+    room = io.StringIO()
+    figure.savefig(room, format="svg", dpi=CROWD_DPI, metadata={"Date": None})
     return re.sub(r' d="[^"]*"', lambda path: _hundredths(path[0]), room.getvalue())
 
 

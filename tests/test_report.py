@@ -181,6 +181,17 @@ def test_the_report_as_pdf_has_pages_and_survives_odd_names(tmp_path):
     assert len(data) < 2**20
 
 
+def test_figures_that_fit_and_compare_left_are_in_the_pdf(tmp_path):
+    folder = runs.run_folder(tmp_path / "run", figures=False)
+    bare = report.write_pdf(folder, tmp_path / "bare.pdf").read_bytes()
+    (folder / "plots").mkdir()
+    for name in ("fit_force", "comparison"):
+        plots.write_figure(folder / "plots" / f"{name}.svg",
+                           lambda figure: figure.subplots().plot([0, 1], [1, 0]))
+    whole = report.write_pdf(folder, tmp_path / "whole.pdf").read_bytes()
+    assert whole.count(b"/Subtype /Image") == bare.count(b"/Subtype /Image") + 2
+
+
 def test_an_endless_word_is_cut_and_mathematics_is_not():
     from rulerlab.report.pdf import wrapped
 

@@ -140,15 +140,14 @@ def _write(folder: Path, result, figures) -> None:
     """fit.json and plots/fit_NAME.svg."""
     from rulerlab.errors import InputError
     from rulerlab.fit.stored import NAME, with_samples
-    from rulerlab.plots import svg_of
+    from rulerlab.plots import write_figure
     from rulerlab.store import json_text
 
     try:
         (folder / "plots").mkdir(parents=True, exist_ok=True)
         (folder / NAME).write_text(json_text(with_samples(result)) + "\n", encoding="utf-8")
         for name, draw, width, height in figures:
-            svg = svg_of(draw, width=width, height=height)
-            (folder / "plots" / f"fit_{name}.svg").write_text(svg, encoding="utf-8")
+            write_figure(folder / "plots" / f"fit_{name}.svg", draw, width=width, height=height)
     except OSError as error:
         raise InputError(f"{folder} can't be written: {error.strerror}") from error
 

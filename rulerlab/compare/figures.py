@@ -16,7 +16,7 @@ from rulerlab.compare.scale import on_one_scale
 from rulerlab.fit.nearest import NearestChain
 from rulerlab.network.atlas import noise_order
 from rulerlab.palette import ACCENT, INK, MUTED
-from rulerlab.plots import svg_of
+from rulerlab.plots import write_figure
 from rulerlab.records import LoadCurve
 
 CHAIN, NETWORK = "#d55e00", "#009e73"
@@ -101,7 +101,7 @@ def plot_chains(found: NearestChain, ax: Axes) -> None:
 
 
 def write_comparison(found: Comparison, path: Path) -> None:
-    """The curve beside its neighbours, and its place among the chains and the networks."""
+    """The curve beside its neighbours, and its place among chains and networks: .svg and .png."""
     nearest = found.networks[0].cell
     network = replace(nearest.curve, label=f"nearest network\n({nearest.curve.label})")
 
@@ -111,4 +111,4 @@ def write_comparison(found: Comparison, path: Path) -> None:
         plot_chains(found.chain, middle)
         plot_neighbours(found.networks, nearest.knob, right)
 
-    path.write_text(svg_of(panels, width=15, height=4.2), encoding="utf-8")
+    write_figure(path, panels, width=15, height=4.2)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import matplotlib as mpl
+import numpy as np
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import FontProperties
@@ -217,7 +218,7 @@ def _table(block: Table, paper: _Paper) -> None:
 
 
 def _picture(block: Picture, paper: _Paper) -> None:
-    """Drawn anew from the records; a photograph is laid in; other files are named."""
+    """Drawn anew from the records, or laid in as a photograph or the .png beside an .svg."""
     scale = WIDTH / FIGURE if block.wide else 0.9
     if block.draw is not None:
         height = block.height * scale
@@ -225,10 +226,7 @@ def _picture(block: Picture, paper: _Paper) -> None:
         part = _part(paper, FIGURE * scale, height)
         block.draw(part)
         part.subplots_adjust(bottom=0.17, top=0.9)
-    elif block.path is not None and block.path.suffix == ".jpg" and block.path.exists():
-        picture = cv2.imread(str(block.path))
-        if picture is None:
-            return
+    elif block.path is not None and (picture := _pixels(block.path)) is not None:
         shape = picture.shape
         width = min(WIDTH, 0.42 * PAPER[1] * shape[1] / shape[0])
         paper.need(width * shape[0] / shape[1] + 0.5)
@@ -241,6 +239,12 @@ def _picture(block: Picture, paper: _Paper) -> None:
     else:
         return
     paper.line(block.caption, SMALL, color=MUTED)
+
+
+def _pixels(path: Path) -> np.ndarray | None:
+    """The picture in a file (H, W, 3), of an .svg the .png beside it; None when there is none."""
+    path = path.with_suffix(".png") if path.suffix == ".svg" else path
+    return cv2.imread(str(path)) if path.exists() else None
 
 
 def _part(paper: _Paper, width: float, height: float) -> SubFigure:
