@@ -91,18 +91,16 @@ class Pass:
         self, frame: Frame, last: np.ndarray, fits: list[Fit]
     ) -> Iterator[np.ndarray]:
         """Places from which the chain is looked for when it is not where it was expected: where it
-        lay, all of it shifted; and, of what the best of the `fits` made so far does not show, each
-        section turned."""
+        lay, all of it shifted; each section turned of those that the best of the `fits` made so far
+        does not show; each section turned."""
         yield nudge(frame, self._wood, last, self._rods)
         best = max(fits, key=lambda fit: fit.score)
-        astray = np.flatnonzero(best.seen < self._enough)
-        if len(astray):
-            first = int(astray[0])
+        first = int((np.append(best.seen, 0.0) < self._enough).argmax())
+        if 0 < first < len(best.seen):
             place = last + (best.joints_px - last)[first]
             place[:first] = best.joints_px[:first]
             yield sweep(frame, self._wood, place, self._rods, first=first)
-        if max(share_seen(fit) for fit in fits) <= LEAST:
-            yield sweep(frame, self._wood, last, self._rods)
+        yield sweep(frame, self._wood, last, self._rods)
 
     def _fit(self, frame: Frame, place: np.ndarray, reaches: tuple[float, ...]) -> Fit:
         return fit_chain(frame, self._wood, place, self._rods, before=self._last, reaches=reaches)
