@@ -21,7 +21,12 @@ from rulerlab.track.sticks.chain import Lines, folds, rods_of, solve
 from rulerlab.track.sticks.edges import bare_share, learn_wood
 from rulerlab.track.sticks.find import Found
 from rulerlab.track.sticks.fit import fit_chain
-from rulerlab.track.sticks.follow import StickFollower, beside_unseen, much_less
+from rulerlab.track.sticks.follow import (
+    StickFollower,
+    beside_unseen,
+    much_less,
+    unlike_confirmed,
+)
 from rulerlab.track.sticks.shared import fit_shared
 from rulerlab.track.sticks.start import Start, count_of
 from rulerlab.track.sticks.sweep import sweep
@@ -319,6 +324,12 @@ def test_a_frame_that_shows_much_less_of_the_chain_than_its_neighbours_is_doubte
     score = np.full(60, 800) - 3 * np.arange(60)
     score[25] = 280
     assert np.flatnonzero(much_less(score)).tolist() == [25]
+
+
+def test_frames_that_one_way_alone_reaches_must_show_as_much_as_those_that_both_do():
+    score, both = np.array([800, 790, 700, 795, 600]), np.array([True, True, False, False, False])
+    assert np.flatnonzero(unlike_confirmed(score, both)).tolist() == [2, 4]
+    assert not unlike_confirmed(score, np.zeros(5, bool)).any()
 
 
 def test_joints_of_a_stick_that_is_hardly_seen_are_guessed_with_those_that_hang_on_it(clip, frames):

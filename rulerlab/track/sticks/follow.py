@@ -104,7 +104,9 @@ class StickFollower:
         lost = [b.score < WITNESS * a.score for a, b in zip(first, second, strict=True)]
         off[lost] = 0.0
         hardly = np.stack([beside_unseen(fit) for fit in first])
-        hardly |= much_less(np.array([fit.score for fit in first]))[:, None]
+        both = np.array([a is not b for a, b in zip(first, second, strict=True)])
+        score = np.array([fit.score for fit in first])
+        hardly |= (much_less(score) | unlike_confirmed(score, both))[:, None]
         covariance += off[..., :, None] * off[..., None, :] + _end_doubts(joints, alone, doubt)
         covariance += (SHADOW * self.wood.shaded * rods.width_px) ** 2 * np.eye(2)
         chains.joints_px[good] = joints
@@ -114,7 +116,7 @@ class StickFollower:
         chains.guessed[good] = (size > SURE * rods.width_px) | alone | hardly
         covariance += np.where(hardly, rods.width_px, 0.0)[..., None, None] ** 2 * np.eye(2)
         chains.covariance_px[good] = covariance
-        chains.checked[good] = [a is not b for a, b in zip(first, second, strict=True)]
+        chains.checked[good] = both
         chains.apart[good] |= self._lost_by_one(good)[:, None]
         chains.seen[good] = [share_seen(fit) for fit in first]
         chains.sharp[good] = sharpness(rise)
@@ -194,6 +196,16 @@ def much_less(score: np.ndarray) -> np.ndarray:
     sides = np.array([[np.percentile(score[max(t - AROUND, 0) : t + 1], 75),
                        np.percentile(score[t : t + AROUND + 1], 75)] for t in range(len(score))])
     return score < POOR * sides.min(1)
+
+
+def unlike_confirmed(score: np.ndarray, both: np.ndarray) -> np.ndarray:
+    """Which frames (T,) that one pass alone reached show less of the chain than the nearest one
+    that `both` (T,) did: nobody else says that it lies there."""
+    confirmed = np.flatnonzero(both)
+    if not len(confirmed):
+        return np.zeros(len(score), bool)
+    nearest = confirmed[np.abs(np.arange(len(score))[:, None] - confirmed).argmin(1)]
+    return ~both & (score < WITNESS * score[nearest])
 
 
 def beside_unseen(fit: Fit) -> np.ndarray:

@@ -23,7 +23,6 @@ LESS = 0.95  # of the score of the frame before: a frame that shows less needs a
 LEAST = 0.45  # share of the edges that must be seen for a frame to count
 VAIN = 5  # frames for which tries that were in vain are not made again
 WIDE = (1.2, 0.8, 0.5, 0.3)  # widths: reaches of a second try
-SHAKEN = 0.5  # widths by which the whole chain moved: the board did
 STEADY = 0.8  # share of the last step that the next is expected to have
 
 
@@ -60,10 +59,12 @@ class Pass:
             fit = self._fit(frame, self._known[frame.index], WIDE)
             return fit if share_seen(fit) > LEAST else None
         nearest = min(self._known, key=lambda index: abs(index - frame.index))
-        place = sweep(frame, self._wood, self._known[nearest], self._rods)
-        fit = self._fit(frame, place, WIDE)
-        begins = share_seen(fit) >= self._due and np.nanmin(fit.seen, initial=1.0) > LEAST
-        return fit if begins else None
+        fits = []
+        for place in self._elsewhere(frame, self._known[nearest], fits):
+            fits.append(self._fit(frame, place, WIDE))
+            if share_seen(fits[-1]) >= self._due and np.nanmin(fits[-1].seen, initial=1.0) > LEAST:
+                return fits[-1]
+        return None
 
     def _go_on(self, frame: Frame, last: np.ndarray) -> Fit | None:
         """The best of several tries, each only if those before it did not see the chain well.
@@ -72,10 +73,13 @@ class Pass:
         """
         ahead = last if self._step is None else last + STEADY * self._step
         fits = [self._fit(frame, ahead, REACHES)]
+        if frame.index in self._known:
+            fits.append(self._fit(frame, self._known[frame.index], WIDE))
+            fits.sort(key=lambda fit: -fit.score)
         self._rest -= 1
         if self._is_clear(fits[0]) or (self._rest > 0 and self._sees_no_less(fits[0])):
             return fits[0] if share_seen(fits[0]) > LEAST else None
-        for place in self._elsewhere(frame, last):
+        for place in self._elsewhere(frame, last, fits):
             fits.append(self._fit(frame, place, WIDE))
             if self._is_clear(fits[-1]):
                 return fits[-1]
@@ -83,15 +87,20 @@ class Pass:
         self._rest = VAIN if best is fits[0] else 0
         return best if share_seen(best) > LEAST else None
 
-    def _elsewhere(self, frame: Frame, last: np.ndarray) -> Iterator[np.ndarray]:
-        """Places from which the chain is looked for when it is not where it was expected."""
-        nudged = nudge(frame, self._wood, last, self._rods)
-        yield nudged
-        if frame.index in self._known:
-            yield self._known[frame.index]
+    def _elsewhere(
+        self, frame: Frame, last: np.ndarray, fits: list[Fit]
+    ) -> Iterator[np.ndarray]:
+        """Places from which the chain is looked for when it is not where it was expected: where it
+        lay, all of it shifted; each section turned of those that the best of the `fits` made so far
+        does not show; each section turned."""
+        yield nudge(frame, self._wood, last, self._rods)
+        best = max(fits, key=lambda fit: fit.score)
+        first = int((np.append(best.seen, 0.0) < self._enough).argmax())
+        if 0 < first < len(best.seen):
+            place = last + (best.joints_px - last)[first]
+            place[:first] = best.joints_px[:first]
+            yield sweep(frame, self._wood, place, self._rods, first=first)
         yield sweep(frame, self._wood, last, self._rods)
-        if np.abs(nudged - last).max() > SHAKEN * self._rods.width_px:
-            yield sweep(frame, self._wood, nudged, self._rods)
 
     def _fit(self, frame: Frame, place: np.ndarray, reaches: tuple[float, ...]) -> Fit:
         return fit_chain(frame, self._wood, place, self._rods, before=self._last, reaches=reaches)

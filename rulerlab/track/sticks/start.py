@@ -17,6 +17,7 @@ from rulerlab.track.tags import find_tags
 from rulerlab.video import Frame, Recording
 
 PLACES = (0.0, 0.96, 0.5, 0.25, 0.75)  # of the clip, where the chain is looked for, in this order
+MORE_PLACES = (0.86, 0.62, 0.38, 0.12)  # where a chain is looked for that must be there somewhere
 ENOUGH = 2  # pictures that show a chain of one number of joints
 LEAST_DOTS = 4
 AGREEING = 3  # pictures that must show the same chain when each is in doubt
@@ -42,11 +43,17 @@ def find_start(recording: Recording, rig: Rig) -> Start:
     Raises InputError when none is found, when the rig carries marks, or when their number is not
     that of rig.toml.
     """
-    frames = _samples(recording)
+    frames = _samples(recording, PLACES)
     if not frames:
         raise InputError(f"{recording.path}: no frame of it can be decoded")
     _refuse_tags(frames[:2], rig)
     found, doubted, why = _search(frames, rig)
+    if not found and (doubted or rig.points):
+        more = _samples(recording, MORE_PLACES)
+        others, in_doubt, _ = _search(more, rig)
+        found |= {len(frames) + k: one for k, one in others.items()}
+        doubted |= {len(frames) + k: one for k, one in in_doubt.items()}
+        frames += more
     count, notes = count_of(found, doubted, rig.points)
     chosen = {k: one for k, one in found.items() if len(one.joints_px) == count} or {
         k: one for k, one in doubted.items() if len(one.joints_px) == count}
@@ -129,10 +136,10 @@ def given_start(recording: Recording, rig: Rig, joints_px: np.ndarray) -> Start:
     return Start([first], [found], 0, [*found.notes])
 
 
-def _samples(recording: Recording) -> list[Frame]:
-    """Frames from all over the clip, in the order in which they are tried."""
+def _samples(recording: Recording, places: tuple[float, ...]) -> list[Frame]:
+    """Frames from such places of the clip, in the order in which they are tried."""
     total = recording.frames_declared or 0
-    wanted = [int(share * max(total - 1, 0)) for share in PLACES]
+    wanted = [int(share * max(total - 1, 0)) for share in places]
     kept = {frame.index: copied(frame) for frame in recording.frames() if frame.index in wanted}
     return [kept[index] for index in dict.fromkeys(wanted) if index in kept]
 

@@ -54,13 +54,15 @@ def _turned(luma, u, v, mix, placed, way, length, width):
     return found
 
 
-def sweep(frame: Frame, wood: Wood, joints: np.ndarray, rods: Rods) -> np.ndarray:
-    """Joints (N, 2) near those given, each section from the held end turned to where it is seen.
+def sweep(
+    frame: Frame, wood: Wood, joints: np.ndarray, rods: Rods, *, first: int = 0
+) -> np.ndarray:
+    """Joints (N, 2) near those given, each section from the `first` on turned to where it is seen.
     """
     place = joints.copy()
     planes = frame.luma, frame.chroma_u, frame.chroma_v
     length = rods.lengths(joints)
-    for k in range(len(length)):
+    for k in range(first, len(length)):
         way = joints[k + 1] - joints[k]
         way = way / max(np.linalg.norm(way), 1e-9)
         found = _turned(*planes, wood.mix, place[: k + 1], way, length[k], rods.width_px)
