@@ -160,6 +160,11 @@ def test_tags_on_sections_need_neither_reference_nor_lengths(tagged_clip):
     assert any("beyond the tag" in note for note in tracked.notes)
 
 
+def test_tags_that_turn_are_no_blocks_on_a_rail(tagged_clip):
+    with pytest.raises(InputError, match="turn against the others: on a ruler"):
+        track(Recording(tagged_clip[0]), rig_from_dict({}))
+
+
 def test_the_number_of_joints_must_fit_the_number_of_tags(tagged_clip):
     rig = rig_from_dict({"kind": "ruler", "points": 9, "marks": {"kind": "tags"}})
     with pytest.raises(InputError, match="8 .points - 1. are needed"):
