@@ -21,12 +21,12 @@ def axes(joint):
     return angle, along, np.stack([-along[..., 1], along[..., 0]], -1)
 
 
-def glued_tags(joint, *, sigma=0.05, hidden=0.0, seed=0):
+def glued_tags(joint, *, place=ALONG, sigma=0.05, hidden=0.0, seed=0):
     """Tags glued at any angle, a little beside the axis, and seen with noise; and how glued."""
     rng = np.random.default_rng(seed)
     angle, along, left = axes(joint)
-    phi, aside = rng.uniform(-3, 3, len(LENGTH)), rng.normal(0, 0.2, len(LENGTH))
-    centre = joint[:, :-1] + ALONG[:, None] * along + aside[:, None] * left
+    phi, aside = rng.uniform(-3, 3, len(place)), rng.normal(0, 0.2, len(place))
+    centre = joint[:, :-1] + place[:, None] * along + aside[:, None] * left
     turn_variance = 9.4 * (sigma / 20) ** 2
     centre = centre + sigma * rng.standard_normal(centre.shape)
     turn = np.unwrap(angle, axis=0) + phi
@@ -92,6 +92,17 @@ def test_sections_that_never_turn_need_their_lengths():
         find_glue(bodies, None, None)
 
 
+def test_sections_that_never_turn_are_reached_from_those_that_do():
+    length = np.array([52.0, *[104.0] * 8, 52.0, 120.0])
+    opening = np.full((60, 11), 0.1)
+    opening[:, 6:] += np.linspace(0, 0.6, 60)[:, None] * np.linspace(0.2, 1.0, 5)
+    joint = np.array([drawn.ruler_joints(o, length) for o in opening])
+    bodies, _ = glued_tags(joint, place=length / 2, sigma=0.003)
+    found, _ = fit_chain(bodies, find_glue(bodies, length / 2, length))
+    assert np.isfinite(found).all()
+    assert np.abs(found - joint).max() < 2.0
+
+
 # --- the whole way, from a film ---------------------------------------------------------------
 
 SECTIONS = (80.0, 150.0, 150.0, 150.0, 80.0)
@@ -147,6 +158,11 @@ def test_tags_on_sections_need_neither_reference_nor_lengths(tagged_clip):
     assert np.sqrt((error**2).mean()) < 0.4
     assert any("tags in chain order: [3, 4, 5, 6, 7]" in note for note in tracked.notes)
     assert any("beyond the tag" in note for note in tracked.notes)
+
+
+def test_tags_that_turn_are_no_blocks_on_a_rail(tagged_clip):
+    with pytest.raises(InputError, match="turn against the others: on a ruler"):
+        track(Recording(tagged_clip[0]), rig_from_dict({}))
 
 
 def test_the_number_of_joints_must_fit_the_number_of_tags(tagged_clip):

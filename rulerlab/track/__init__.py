@@ -83,7 +83,8 @@ def track(
     health["seconds"] = round(time.perf_counter() - began, 3)
     health["frames_per_s"] = round(len(tracks.time_s) / (time.perf_counter() - began), 1)
     health["error_scale"] = round(scale, 2)
-    return Tracked(tracks, view, height, followed.kind, measured.marks, followed.notes,
+    return Tracked(tracks, view, height, followed.kind, measured.marks,
+                   [*measured.notes, *followed.notes],
                    [*followed.warnings, *warnings, *doubts, *recording.problems], health)
 
 

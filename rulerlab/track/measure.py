@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from rulerlab.track.paper import PaperFollower
 from rulerlab.track.register import CrossFollower
 from rulerlab.track.sticks.follow import StickFollower
 from rulerlab.track.sticks.start import Start, find_start, given_start
-from rulerlab.track.tags import TagFollower, Tags, find_tags
+from rulerlab.track.tags import TagFollower, Tags, dictionary_in, find_tags
 from rulerlab.video import Frame, Recording
 
 LEARN_FRAMES = 24  # held in memory to learn what the marks look like
@@ -33,7 +33,7 @@ class Measured:
     crosses_px: np.ndarray  # (T, C, 2) candidates for the reference crosses
     crosses_covariance: np.ndarray  # (T, C, 2, 2)
     marks: str  # "dots", "tags" or "none" (bare sticks)
-    colours: list[str]  # hue of the dots in words
+    notes: list[str]  # what was assumed
     health: FrameHealth
     corrupt: list[int]
     sticks: StickFollower | None = None  # bare sticks, followed from frame to frame
@@ -55,20 +55,36 @@ def measure(
     first = _first_frames(frames)
     if not first:
         raise InputError(f"{recording.path}: no frame of it can be decoded")
+    notes: list[str] = []
+    if rig.marks.kind == "tags" or rig.reference.tags_mm:
+        rig, _ = _with_dictionary(first[0], rig, notes)
     marks = rig.marks.kind or _kind_of_marks(first, rig)
     if marks == "none":
         start = find_start(recording, rig)
         return _measure_all(recording, recording.frames(), rig, start, progress)
     if marks == "tags":
-        return _measure_all(recording, _again(first, frames), rig, "tags", progress)
+        return _measure_all(recording, _again(first, frames), rig, "tags", progress, notes)
     try:
-        look, first = _learn_dots(first, frames, rig, recording)
+        look, held = _learn_dots(first, frames, rig, recording)
     except InputError as nothing:
         if _is_grey(first[0]):  # too little to tell sticks from what lies about
             raise
+        rig, tagged = _with_dictionary(first[0], rig, notes)
+        if tagged and rig.marks.kind is None:
+            return _measure_all(recording, recording.frames(), rig, "tags", progress, notes)
         return measure_bare(recording, rig, nothing, progress)
-    frames = recording.frames() if first is None else frames
-    return _measure_all(recording, _again(first or [], frames), rig, look, progress)
+    frames = recording.frames() if held is None else frames
+    return _measure_all(recording, _again(held or [], frames), rig, look, progress)
+
+
+def _with_dictionary(frame: Frame, rig: Rig, notes: list[str]) -> tuple[Rig, bool]:
+    """The rig with the dictionary of the tags in view, and whether it is another one; noted."""
+    own = rig.marks.dictionary
+    found = dictionary_in(frame.luma, own)
+    if found in (None, own):
+        return rig, False
+    notes.append(f"dictionary = {found!r} (no tag of {own} is in view)")
+    return replace(rig, marks=replace(rig.marks, dictionary=found)), True
 
 
 def _is_grey(frame: Frame) -> bool:
@@ -171,7 +187,7 @@ def _pack_tags(tags: Tags) -> np.ndarray:
 
 def _measure_all(
     recording: Recording, frames: Iterator[Frame], rig: Rig, what: Look | Start | str,
-    progress: Progress | None,
+    progress: Progress | None, notes: Sequence[str] = (),
 ) -> Measured:
     """`what` is the look of the dots, where the bare sticks were found, or "tags"."""
     look = what if isinstance(what, Look) else None
@@ -180,7 +196,9 @@ def _measure_all(
     paper = PaperFollower(recording.frames_declared) if squares else None
     marks = "dots" if look else "none" if sticks else "tags"
     health = FrameHealth()
-    tags = TagFollower(rig.marks.dictionary) if marks == "tags" or rig.reference.tags_mm else None
+    tags = None
+    if marks == "tags" or rig.reference.tags_mm:
+        tags = TagFollower(rig.marks.dictionary, [*rig.marks.ids, *rig.reference.tags_mm])
     crosses = CrossFollower(len(rig.reference.crosses_mm)) if rig.reference.crosses_mm else None
     time_s, spots, corners, crossed, corrupt = [], [], [], [], []
     for frame in frames:
@@ -209,9 +227,8 @@ def _measure_all(
     if sticks is not None:
         sticks.look_back(_told(recording.backwards(np.array(time_s)), progress))
     centres, covariances = _square(crossed, len(time_s))
-    hues = [f"{colour.hue:.0f} deg" for colour in look.colours] if look else []
-    return Measured(np.array(time_s), spots, corners, centres, covariances, marks, hues, health,
-                    corrupt, sticks, paper)
+    return Measured(np.array(time_s), spots, corners, centres, covariances, marks, list(notes),
+                    health, corrupt, sticks, paper)
 
 
 def _told(frames: Iterator[Frame], progress: Progress | None) -> Iterator[Frame]:

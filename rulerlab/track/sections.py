@@ -190,6 +190,7 @@ def _pivots(some: Bodies, along: np.ndarray | None, length: np.ndarray | None):
     """
     count = some.turn.shape[1]
     far, near = np.full((count, 2), np.nan), np.full((count, 2), np.nan)
+    strength = np.zeros(count - 1)
     for s in range(count - 1):
         ok = np.isfinite(some.turn[:, s] + some.turn[:, s + 1])
         if not ok.any():
@@ -200,8 +201,8 @@ def _pivots(some: Bodies, along: np.ndarray | None, length: np.ndarray | None):
         turn = [_rotation(some.turn[ok, k]) for k in (s, s + 1)]
         design = np.concatenate([turn[0], -turn[1]], -1).reshape(-1, 4)
         right = (some.centre[ok, s + 1] - some.centre[ok, s]).ravel()
-        strength = np.linalg.eigvalsh(design.T @ design)[0] / len(right)
-        if strength < 1e-4 and (along is None or length is None):
+        strength[s] = np.linalg.eigvalsh(design.T @ design)[0] / len(right)
+        if strength[s] < 1e-4 and (along is None or length is None):
             raise QualityError(
                 f"sections {s + 1} and {s + 2} hardly turn against each other: their joint can't "
                 "be found; give marks.along_mm and ruler.sections_mm"
@@ -210,6 +211,8 @@ def _pivots(some: Bodies, along: np.ndarray | None, length: np.ndarray | None):
         both = np.linalg.solve(design.T @ design + ridge, design.T @ right)
         far[s], near[s + 1] = both[:2], both[2:]
     near[0], far[-1] = -far[0], -near[-1]  # in the middle, until more is known
+    if along is not None and length is not None:
+        _spread_from(int(strength.argmax()), some, far, near, along, length)
     link = far - near
     phi = -np.arctan2(link[:, 1], link[:, 0])
     axis = np.stack([np.cos(-phi), np.sin(-phi)], -1)
@@ -218,6 +221,30 @@ def _pivots(some: Bodies, along: np.ndarray | None, length: np.ndarray | None):
     guess[:, 1] = -(near * axis).sum(-1) if along is None else along
     guess[:, 3] = np.linalg.norm(link, axis=-1) if length is None else length
     return guess, float(np.median(guess[:, 3]))
+
+
+def _spread_from(hinge: int, some: Bodies, far, near, along, length) -> None:
+    """Replace ends of sections (L, 2), in their tags' frames, by those that follow from a hinge.
+
+    Hinges that hardly turn don't tell where they are, but known lengths reach them from one that
+    does: each section points from the joint that is known to its own tag.
+    """
+    count, rest = len(far), length - along
+    near[hinge] = -far[hinge] * along[hinge] / np.linalg.norm(far[hinge])
+    far[hinge + 1] = -near[hinge + 1] * rest[hinge + 1] / np.linalg.norm(near[hinge + 1])
+    for s in range(hinge + 2, count):
+        near[s] = _seen_from(some, s, s - 1, far[s - 1])
+        far[s] = -near[s] * rest[s] / np.linalg.norm(near[s])
+    for s in range(hinge - 1, -1, -1):
+        far[s] = _seen_from(some, s, s + 1, near[s + 1])
+        near[s] = -far[s] * along[s] / np.linalg.norm(far[s])
+
+
+def _seen_from(some: Bodies, here: int, there: int, place: np.ndarray) -> np.ndarray:
+    """A place (2,) in the frame of one tag as it lies, on average, in the frame of another."""
+    gap = np.einsum("tab,b->ta", _rotation(some.turn[:, there]), place)
+    gap += some.centre[:, there] - some.centre[:, here]
+    return np.nanmean(np.einsum("tba,tb->ta", _rotation(some.turn[:, here]), gap), axis=0)
 
 
 def _rotation(angle: np.ndarray) -> np.ndarray:

@@ -10,7 +10,9 @@ from rulerlab.track.measure import Measured
 from rulerlab.track.order import order_along, rail_direction
 from rulerlab.track.points import Followed, collect, held_end_first
 from rulerlab.track.register import View
-from rulerlab.track.sections import joints_from_tags
+from rulerlab.track.sections import bodies_of, joints_from_tags
+
+TURNING = 0.2  # rad: blocks on a rail turn by less
 
 
 def follow_tagged(measured: Measured, rig: Rig, view: View | None) -> Followed:
@@ -24,10 +26,15 @@ def follow_tagged(measured: Measured, rig: Rig, view: View | None) -> Followed:
     if rig.marks.ids:
         unseen = [i for i in rig.marks.ids if i not in ids]
         if unseen:
-            raise InputError(f"tags {unseen} of marks.ids are in no frame; seen are {ids.tolist()}")
+            raise InputError(
+                f"tags {unseen} of marks.ids are in no frame; seen are {ids.tolist()} (glare, a "
+                "hand or a quiet zone that is not white hides a tag; or take them out of marks.ids)"
+            )
         chain = np.array(rig.marks.ids)
     else:
         chain = _tags_of_chain(own, ids, rig, notes)
+    if rig.kind is None:
+        _refuse_turning(measured, chain)
     if rig.kind == "ruler" and rig.marks.on != "points":
         return _follow_sections(measured, rig, view, chain, notes)
     if rig.points is not None and len(chain) != rig.points:
@@ -45,6 +52,19 @@ def follow_tagged(measured: Measured, rig: Rig, view: View | None) -> Followed:
     if not rig.marks.ids:
         followed = _order_tags(followed, rig, chain)
     return followed
+
+
+def _refuse_turning(measured: Measured, chain: np.ndarray) -> None:
+    """Raise InputError where tags turn against each other: those of blocks on a rail do not."""
+    turn = bodies_of(measured.corners, chain, None, np.zeros(len(chain))).turn
+    among = turn - np.nanmedian(turn, axis=1, keepdims=True)
+    swing = np.nanpercentile(among, 95, axis=0) - np.nanpercentile(among, 5, axis=0)
+    if (swing > TURNING).sum() >= 2:
+        raise InputError(
+            f"tags {chain[swing > TURNING].tolist()} turn against the others: on a ruler? Then say "
+            'in rig.toml: kind = "ruler", [marks] ids = [...] from the held end to the pulled one, '
+            '[marks] on = "sections" (or "points"), and [reference] which tags lie on the board'
+        )
 
 
 def _follow_sections(

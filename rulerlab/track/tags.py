@@ -6,6 +6,7 @@ as straight lines is good to a few hundredths.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,6 +18,11 @@ from rulerlab.track.cuts import fit_tags, reads_as
 
 NEARBY_PX = 8  # how far a tag that jumped is looked for first
 ALIKE = 0.6  # correlation with a tag's last picture that is worth a second look
+DICTIONARIES = (  # that are tried where no tag of the one in rig.toml is in view
+    "DICT_4X4_250", "DICT_5X5_250", "DICT_6X6_250", "DICT_7X7_250", "DICT_APRILTAG_36h11",
+    "DICT_ARUCO_ORIGINAL",
+)
+ENOUGH = 3  # tags of another dictionary that are no accident
 
 
 @dataclass(frozen=True)
@@ -53,25 +59,63 @@ def _pattern(dictionary: str, tag: int) -> np.ndarray:
     return (cv2.aruco.generateImageMarker(book, int(tag), modules) > 127).astype(np.uint8)
 
 
-def find_tags(luma: np.ndarray, dictionary: str, *, enlarge: int = 1) -> Tags:
+def find_tags(
+    luma: np.ndarray, dictionary: str, *, enlarge: int = 1, wanted: Sequence[int] = (),
+) -> Tags:
     """Every tag of a dictionary in a picture, each id once, with centres from refitted sides.
 
-    Small tags (modules of 4 px and less) are found more surely in an enlarged picture.
+    Small tags (modules of 4 px and less) are found more surely in an enlarged picture. Of tags
+    that are known to be there, the `wanted`, a few modules may be unreadable, for glare.
     """
     seen = luma
     if enlarge > 1:
         seen = cv2.resize(luma, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_CUBIC)
-    corners, ids, _ = _detector(dictionary).detectMarkers(seen)
-    if ids is None or not len(corners):
-        return _NO_TAGS
-    ids = np.ravel(ids).astype(int)
-    quads = np.reshape(np.array(corners, float), (-1, 4, 2))
+    corners, ids, others = _detector(dictionary).detectMarkers(seen)
+    ids = np.ravel([] if ids is None else ids).astype(int)
+    missing = [tag for tag in wanted if tag not in ids]
+    quads = np.reshape(np.array([*corners, *(others if missing else ())], float), (-1, 4, 2))
     quads = (quads + 0.5) / enlarge - 0.5
+    if missing:
+        again, place = _read_poorly(luma, quads[len(ids) :], missing, dictionary)
+        ids, quads = np.concatenate([ids, again]), np.concatenate([quads[: len(ids)], place])
+    if not len(ids):
+        return _NO_TAGS
     largest = {}
     for k in np.argsort([cv2.contourArea(q.astype(np.float32)) for q in quads]):
         largest[ids[k]] = k
     keep = np.array(sorted(largest.values()))
     return refit_tags(luma, ids[keep], quads[keep])
+
+
+def _read_poorly(
+    luma: np.ndarray, quads: np.ndarray, wanted: list[int], dictionary: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the `wanted` tags some squares (n, 4, 2) are, and their corners as the tags' own."""
+    ids, place = [], []
+    for quad in quads:
+        for turned in (np.roll(quad, -k, axis=0) for k in range(4)):
+            read = [tag for tag in wanted if reads_as(luma, turned, _pattern(dictionary, tag))]
+            ids, place = ids + read, place + [turned] * len(read)
+    return np.array(ids, int), np.reshape(place, (-1, 4, 2))
+
+
+def dictionary_in(luma: np.ndarray, expected: str) -> str | None:
+    """The dictionary of the tags in a picture: the expected one, or another; None without tags.
+
+    Raises InputError when the tags are there, but mirrored: they then read as no tag at all.
+    """
+    if len(find_tags(luma, expected, enlarge=2).ids):
+        return expected
+    turned_over = np.ascontiguousarray(luma[:, ::-1])
+    for name in (expected, *DICTIONARIES):
+        if len(find_tags(luma, name).ids) >= ENOUGH:
+            return name
+        if len(find_tags(turned_over, name).ids) >= ENOUGH:
+            raise InputError(
+                "the picture is mirrored: its tags can be read in a mirror only; switch the "
+                "mirroring of the (front) camera off, or flip the video back"
+            )
+    return None
 
 
 def follow_tags(luma: np.ndarray, ids: np.ndarray, guess_px: np.ndarray, dictionary: str) -> Tags:
@@ -102,8 +146,8 @@ def refit_tags(luma: np.ndarray, ids: np.ndarray, guess_px: np.ndarray) -> Tags:
 class TagFollower:
     """The tags of a clip, frame by frame: each is found once and then followed by its edges."""
 
-    def __init__(self, dictionary: str):
-        self.dictionary = dictionary
+    def __init__(self, dictionary: str, wanted: Sequence[int] = ()):
+        self.dictionary, self.wanted = dictionary, wanted
         self._corner: dict[int, np.ndarray] = {}
         self._picture: dict[int, np.ndarray] = {}
         self._unseen: dict[int, int] = {}
@@ -112,9 +156,9 @@ class TagFollower:
     def observe(self, luma: np.ndarray) -> Tags:
         """The tags of the next picture."""
         if self._frames in (0, 15, 60, 150, 300) or not self._corner:
-            both = [find_tags(luma, self.dictionary)]
+            both = [find_tags(luma, self.dictionary, wanted=self.wanted)]
             if self._frames == 0 or len(both[0].ids) < len(self._corner):
-                both.append(find_tags(luma, self.dictionary, enlarge=2))
+                both.append(find_tags(luma, self.dictionary, enlarge=2, wanted=self.wanted))
             for tags in both:
                 for tag, corner in zip(tags.ids, tags.corner_px, strict=True):
                     self._corner.setdefault(int(tag), corner)
