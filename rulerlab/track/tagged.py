@@ -56,7 +56,10 @@ def follow_tagged(measured: Measured, rig: Rig, view: View | None) -> Followed:
 
 def _refuse_turning(measured: Measured, chain: np.ndarray) -> None:
     """Raise InputError where tags turn against each other: those of blocks on a rail do not."""
+    if len(chain) < 2:
+        return
     turn = bodies_of(measured.corners, chain, None, np.zeros(len(chain))).turn
+    turn = turn[np.isfinite(turn).any(axis=1)]
     among = turn - np.nanmedian(turn, axis=1, keepdims=True)
     swing = np.nanpercentile(among, 95, axis=0) - np.nanpercentile(among, 5, axis=0)
     if (swing > TURNING).sum() >= 2:
