@@ -18,7 +18,7 @@ from rulerlab.track.sticks.links import Links, full_lengths, link, overhang
 from rulerlab.track.sticks.pairs import Bars, edge_segments, find_bars, width_candidates
 from rulerlab.track.sticks.refine import refine
 from rulerlab.track.sticks.sight import Sight, look, slopes
-from rulerlab.track.sticks.wood import stick_evidence
+from rulerlab.track.sticks.wood import evenly_lit, stick_evidence
 
 SAME_WIDTH = 0.12  # bars whose widths differ by less than this share may be the same kind of stick
 PASSES = 3  # times that the colours are learned anew from the chain found
@@ -49,6 +49,10 @@ class Outcome:
         return replace(self, chain=replace(self.chain, place=self.chain.place[:, ::-1]),
                        sight=self.sight.transposed())
 
+    def better_than(self, other: Outcome) -> bool:
+        """Whether this chain is borne out better, and doubted no more."""
+        return self.score > other.score and (self.why_not is None or other.why_not is not None)
+
     def same_as(self, other: Outcome) -> bool:
         """Whether both are one chain, whichever end comes first."""
         if len(self.chain.place) != len(other.chain.place):
@@ -63,6 +67,7 @@ class _Seen:
     """What a picture shows before anything is known of its sticks."""
 
     lab: np.ndarray  # (H, W, 3)
+    tone: np.ndarray  # (H, W, 3) by which sticks are told from what lies beside them
     slope: tuple[np.ndarray, np.ndarray]
     segments: list[np.ndarray]  # straight edges by channel
 
@@ -89,14 +94,27 @@ class _Guess:
 
 
 def search(lab: np.ndarray) -> Outcome | None:
-    """The chain that stands out in a picture (H, W, 3) as of `pairs.smooth_lab`, if one does."""
-    seen = _Seen(lab, slopes(lab), edge_segments(lab))
-    bars = find_bars(lab, seen.segments)
+    """The chain that stands out in a picture (H, W, 3) as of `pairs.smooth_lab`, if one does.
+
+    Where none does without doubt the colours are taken less the uneven light, too.
+    """
+    segments = edge_segments(lab)
+    bars = find_bars(lab, segments)
+    seen = _Seen(lab, lab, slopes(lab), segments)
+    outcome = _outcome(seen, bars)
+    if outcome is None or outcome.why_not is not None:
+        even = _outcome(replace(seen, tone=evenly_lit(lab)), bars)
+        if even is not None and (outcome is None or even.better_than(outcome)):
+            return even
+    return outcome
+
+
+def _outcome(seen: _Seen, bars: Bars) -> Outcome | None:
     guess = _best_guess(seen, bars)
     if guess is None:
         return None
-    sight, chain, score = _grown(guess, lab)
-    why_not = doubt(sight, lab, bars, guess.seen, chain, guess.over)
+    sight, chain, score = _grown(guess, seen.lab)
+    why_not = doubt(sight, seen.lab, bars, guess.seen, chain, guess.over)
     return Outcome(chain, sight, guess.over, score, why_not)
 
 
@@ -124,7 +142,7 @@ def _best_guess(seen: _Seen, bars: Bars) -> _Guess | None:
 
 def _assemble(seen: _Seen, bars: Bars) -> _Guess | None:
     """The best chain of sticks that look like the bars."""
-    sight = look(seen.lab, stick_evidence(seen.lab, bars), bars, slope=seen.slope)
+    sight = look(seen.lab, stick_evidence(seen.tone, bars), bars, slope=seen.slope)
     found = candidates(sight, seen.segments, bars)
     over = overhang(found, sight.width)
     best: _Guess | None = None
