@@ -88,7 +88,8 @@ def links_of(hinge, ends, worth, length):
     count = len(ends)
     evidence = np.ones((count, 96), bool)
     return Links(np.array(hinge, float), np.array(ends), np.array(worth, float),
-                 np.array(length, float), evidence, np.zeros((count, count, 96), bool), 100.0)
+                 np.array(length, float), evidence, np.zeros((count, count, 96), bool), 100.0,
+                 WIDTH)
 
 
 def test_the_best_path_goes_to_and_fro_and_counts_every_stick_less_its_cost():
@@ -106,6 +107,12 @@ def test_turning_the_same_way_twice_costs_and_no_edge_counts_twice():
     square.known[2, 0] = square.known[0, 2] = True  # the third stick has the edges of the first
     path = best_paths(square)[0]
     assert len(path.sticks) == 2 and path.score == pytest.approx(1.8 - 2 * COST)
+
+
+def test_a_chain_does_not_come_back_to_where_it_was():
+    links = links_of([(0, 0), (30, 95), (5, 0), (60, 0)], [(0, 1), (1, 2), (1, 3)],
+                     [0.9, 0.9, 0.4], [1, 1, 1])
+    assert set(best_paths(links)[0].hinges) in ({0, 1, 3}, {2, 1, 3})
 
 
 def test_what_comes_after_a_half_section_lies_in_a_hand_and_costs():

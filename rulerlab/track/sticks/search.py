@@ -54,12 +54,32 @@ class Outcome:
         return self.score > other.score and (self.why_not is None or other.why_not is not None)
 
     def same_as(self, other: Outcome) -> bool:
-        """Whether both are one chain, whichever end comes first."""
+        """Whether both are one chain, whichever end comes first.
+
+        A free end may lie anywhere along its section: it is seen as far as the hand lets it.
+        """
         if len(self.chain.place) != len(other.chain.place):
             return False
-        apart = [np.linalg.norm(self.chain.place - way.place, axis=1).max()
-                 for way in (other.chain, other.chain.reversed())]
-        return min(apart) < SAME_PLACE * self.sight.width
+        return any(_apart(self.chain, way) < SAME_PLACE * self.sight.width
+                   for way in (other.chain, other.chain.reversed()))
+
+    @property
+    def free_px(self) -> float:
+        """Length of the section that lies in a hand; 0 when there is none."""
+        length = np.linalg.norm(np.diff(self.chain.place, axis=0), axis=1)
+        return float(length[[kind == "free" for kind in self.chain.kinds]].sum())
+
+
+def _apart(chain: Chain, other: Chain) -> float:
+    """How far apart the joints of two chains lie at most; of free ends, how far aside."""
+    between = chain.place - other.place
+    away = np.linalg.norm(between, axis=1)
+    for end, before in ((0, 1), (-1, -2)):
+        if "free" in (chain.kinds[end], other.kinds[end]):
+            way = chain.place[end] - chain.place[before]
+            cross = way[0] * between[end, 1] - way[1] * between[end, 0]
+            away[end] = abs(cross) / np.linalg.norm(way)
+    return float(away.max())
 
 
 @dataclass(frozen=True)
