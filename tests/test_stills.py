@@ -105,6 +105,28 @@ def test_the_half_section_is_at_the_held_end_when_nothing_else_is_known():
     assert any("half section" in note for note in found.notes)
 
 
+def test_a_picture_upside_down_shows_the_same_chain():
+    picture = draw(half_folded_ruler())
+    upright, turned = find_chain(picture), find_chain(np.ascontiguousarray(picture[::-1]))
+    assert np.abs([0, 719] + turned.joints_px * [1, -1] - upright.joints_px).max() < 1.5
+
+
+def test_a_white_ruler_on_paper_is_found_where_the_light_falls_off():
+    truth = open_ruler()
+    light = 1 - 0.35 * np.mgrid[:720, :1280][1] / 1280
+    picture = draw(truth, stick=WHITE, ground=(205, 208, 210)) * light[..., None]
+    found = find_chain(picture.astype(np.uint8))
+    assert found.joints_px.shape == truth.shape
+    assert np.abs(found.joints_px[1:-1] - truth[1:-1]).max() < 4
+
+
+def test_a_ruler_that_leaves_the_picture_at_both_ends_is_doubted():
+    truth = zig_zag([60, 55, 70, 50, 65, 60], [220] * 6, start=(-30.0, 420.0))
+    right = int(truth[-1, 0]) - 30
+    with pytest.raises(Doubtful, match="both of its ends"):
+        find_chain(np.ascontiguousarray(draw(truth)[:, :right]))
+
+
 def hand():
     picture = draw(np.zeros((1, 2)))
     for y in (300, 360, 420):

@@ -20,6 +20,7 @@ FREE_COST = 0.15  # cost of a section in the hand: of any length, after which th
 CROSSING = 0.3  # cost of a stick that crosses an earlier one
 LENGTH_SLACK = 0.03  # neighbouring full sections are as long as one another within this
 UNEQUAL = (0.1, 1.0)  # cost at that difference, and at the most
+APART = 0.7  # widths: no two hinges of a chain are nearer to each other
 BEAM = 600  # chains kept while searching
 LONGEST = 40  # sections
 
@@ -74,7 +75,8 @@ def _tables(links: Links) -> tuple[np.ndarray, ...]:
     samples = np.maximum(links.evidence.sum(1), 1).astype(float)
     short = -links.known.shape[-1] % 64
     known = np.packbits(np.pad(links.known, ((0, 0), (0, 0), (0, short))), axis=-1)
-    return (links.hinge, links.worth, np.minimum(links.length, 1.0), samples,
+    near = np.linalg.norm(links.hinge[:, None] - links.hinge, axis=-1) < APART * links.width_px
+    return (links.hinge, near, links.worth, np.minimum(links.length, 1.0), samples,
             known.view(np.uint64), _crossings(links), unequal)
 
 

@@ -37,7 +37,7 @@ def longer(path, sticks, turn, k, there, tables, prices):
     """What a path through hinges `path` by `sticks` is worth more with stick k to hinge `there`,
     and which way it turns.
     """
-    hinge, worth, size, samples, known, crosses, unequal = tables
+    hinge, _, worth, size, samples, known, crosses, unequal = tables
     cost, same_turn, crossing, _ = prices
     ax, ay = hinge[path[-2], 0], hinge[path[-2], 1]
     bx, by = hinge[path[-1], 0], hinge[path[-1], 1]
@@ -50,6 +50,15 @@ def longer(path, sticks, turn, k, there, tables, prices):
         if crosses[k, other]:
             more -= crossing
     return more, bend
+
+
+@compiled
+def _is_near(near, path, hinge):
+    """Whether a path goes through a hinge, or one so near that the two can't both be."""
+    found = False
+    for other in path:
+        found |= near[hinge, other]
+    return found
 
 
 @compiled
@@ -74,7 +83,7 @@ def grow(paths, sticks, score, turn, at_hinge, full, half, tables, prices, most)
             k, there = at_hinge[paths[b, -1], m]
             if k < 0:
                 break
-            if np.any(paths[b] == there):
+            if _is_near(tables[1], paths[b], there):
                 continue
             more, bend = longer(paths[b], sticks[b], turn[b], k, there, tables, prices)
             if may_go_on and full[k] or full[last] and half[k]:

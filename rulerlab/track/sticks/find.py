@@ -97,9 +97,9 @@ def _agreed(lab: np.ndarray) -> Outcome:
         best = max(outcomes, key=lambda one: one.score)
         sure = [one for one in outcomes if one.why_not is None]
         for one in sorted(sure, key=lambda one: -one.score):
-            alike = sum(one.same_as(other) for other in sure)
-            if alike > 1 and best.score < (1 + BETTER) * one.score:
-                return one
+            alike = [other for other in sure if one.same_as(other)]
+            if len(alike) > 1 and best.score < (1 + BETTER) * one.score:
+                return min(alike, key=lambda other: other.free_px)
         doubted = [one for one in outcomes if one.why_not is not None]
         if len(doubted) > 1:
             break

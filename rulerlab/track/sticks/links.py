@@ -17,7 +17,7 @@ LAST = (0.25, 1.7)  # of a full section: what shows of the section in the hand
 MERGE = 0.5  # widths within which two ends are one hinge
 COVERED = 0.8  # share of a stick that has the colour of sticks, at least
 SPEAKS = 0.15  # an edge sample above this speaks for the stick
-SAME_EDGE = 0.2  # widths within which two edges are one
+SAME_EDGE = 0.25  # widths within which two edges are one: either is found up to `SLACK` aside
 SAME_WAY = np.cos(np.radians(7))
 
 
@@ -32,6 +32,7 @@ class Links:
     evidence: np.ndarray  # (K, M) bool: samples on its edges that speak for each stick
     known: np.ndarray  # (K, K, M) bool: those of the first that speak for the second as well
     full_px: float  # a full section between its hinges
+    width_px: float  # of a stick
 
     @property
     def is_full(self) -> np.ndarray:
@@ -99,7 +100,8 @@ def link(sight: Sight, found: Candidates, full: float, over: float) -> Links:
     seen = Support(seen.cover[good], seen.edges[good], seen.seen[good], seen.place[good])
     evidence = seen.seen.reshape(len(good), 2 * SAMPLES) > SPEAKS
     known = shared_edges(seen, start[good], end[good], sight.width) & evidence[:, None]
-    return Links(hinge, ends[good], seen.edges, length[good], evidence, known, size)
+    return Links(hinge, ends[good], seen.edges, length[good], evidence, known, size,
+                 sight.width)
 
 
 def _merge(ends: np.ndarray, weight: np.ndarray, near: float) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ from rulerlab.track.sticks.links import Links, full_lengths, link, overhang
 from rulerlab.track.sticks.pairs import Bars, edge_segments, find_bars, width_candidates
 from rulerlab.track.sticks.refine import refine
 from rulerlab.track.sticks.sight import Sight, look, slopes
-from rulerlab.track.sticks.wood import stick_evidence
+from rulerlab.track.sticks.wood import evenly_lit, stick_evidence
 
 SAME_WIDTH = 0.12  # bars whose widths differ by less than this share may be the same kind of stick
 PASSES = 3  # times that the colours are learned anew from the chain found
@@ -49,13 +49,37 @@ class Outcome:
         return replace(self, chain=replace(self.chain, place=self.chain.place[:, ::-1]),
                        sight=self.sight.transposed())
 
+    def better_than(self, other: Outcome) -> bool:
+        """Whether this chain is borne out better, and doubted no more."""
+        return self.score > other.score and (self.why_not is None or other.why_not is not None)
+
     def same_as(self, other: Outcome) -> bool:
-        """Whether both are one chain, whichever end comes first."""
+        """Whether both are one chain, whichever end comes first.
+
+        A free end may lie anywhere along its section: it is seen as far as the hand lets it.
+        """
         if len(self.chain.place) != len(other.chain.place):
             return False
-        apart = [np.linalg.norm(self.chain.place - way.place, axis=1).max()
-                 for way in (other.chain, other.chain.reversed())]
-        return min(apart) < SAME_PLACE * self.sight.width
+        return any(_apart(self.chain, way) < SAME_PLACE * self.sight.width
+                   for way in (other.chain, other.chain.reversed()))
+
+    @property
+    def free_px(self) -> float:
+        """Length of the section that lies in a hand; 0 when there is none."""
+        length = np.linalg.norm(np.diff(self.chain.place, axis=0), axis=1)
+        return float(length[[kind == "free" for kind in self.chain.kinds]].sum())
+
+
+def _apart(chain: Chain, other: Chain) -> float:
+    """How far apart the joints of two chains lie at most; of free ends, how far aside."""
+    between = chain.place - other.place
+    away = np.linalg.norm(between, axis=1)
+    for end, before in ((0, 1), (-1, -2)):
+        if "free" in (chain.kinds[end], other.kinds[end]):
+            way = chain.place[end] - chain.place[before]
+            cross = way[0] * between[end, 1] - way[1] * between[end, 0]
+            away[end] = abs(cross) / np.linalg.norm(way)
+    return float(away.max())
 
 
 @dataclass(frozen=True)
@@ -63,6 +87,7 @@ class _Seen:
     """What a picture shows before anything is known of its sticks."""
 
     lab: np.ndarray  # (H, W, 3)
+    tone: np.ndarray  # (H, W, 3) by which sticks are told from what lies beside them
     slope: tuple[np.ndarray, np.ndarray]
     segments: list[np.ndarray]  # straight edges by channel
 
@@ -89,14 +114,27 @@ class _Guess:
 
 
 def search(lab: np.ndarray) -> Outcome | None:
-    """The chain that stands out in a picture (H, W, 3) as of `pairs.smooth_lab`, if one does."""
-    seen = _Seen(lab, slopes(lab), edge_segments(lab))
-    bars = find_bars(lab, seen.segments)
+    """The chain that stands out in a picture (H, W, 3) as of `pairs.smooth_lab`, if one does.
+
+    Where none does without doubt the colours are taken less the uneven light, too.
+    """
+    segments = edge_segments(lab)
+    bars = find_bars(lab, segments)
+    seen = _Seen(lab, lab, slopes(lab), segments)
+    outcome = _outcome(seen, bars)
+    if outcome is None or outcome.why_not is not None:
+        even = _outcome(replace(seen, tone=evenly_lit(lab)), bars)
+        if even is not None and (outcome is None or even.better_than(outcome)):
+            return even
+    return outcome
+
+
+def _outcome(seen: _Seen, bars: Bars) -> Outcome | None:
     guess = _best_guess(seen, bars)
     if guess is None:
         return None
-    sight, chain, score = _grown(guess, lab)
-    why_not = doubt(sight, lab, bars, guess.seen, chain, guess.over)
+    sight, chain, score = _grown(guess, seen.lab)
+    why_not = doubt(sight, seen.lab, bars, guess.seen, chain, guess.over)
     return Outcome(chain, sight, guess.over, score, why_not)
 
 
@@ -124,7 +162,7 @@ def _best_guess(seen: _Seen, bars: Bars) -> _Guess | None:
 
 def _assemble(seen: _Seen, bars: Bars) -> _Guess | None:
     """The best chain of sticks that look like the bars."""
-    sight = look(seen.lab, stick_evidence(seen.lab, bars), bars, slope=seen.slope)
+    sight = look(seen.lab, stick_evidence(seen.tone, bars), bars, slope=seen.slope)
     found = candidates(sight, seen.segments, bars)
     over = overhang(found, sight.width)
     best: _Guess | None = None

@@ -17,6 +17,8 @@ BINS = 36  # bins per channel, centred on the middle of the scale
 CORE = 0.6  # of the width: certainly stick
 CLEAR = 1.5  # widths: beside a bar this far is certainly not this stick
 NEAR = 4.0  # widths: what lies beside the sticks counts as much as all the rest of the picture
+GROUND_PX = 320  # a window in which most is ground
+COARSE = 8  # px: the ground is looked at in steps of this
 FLOOR = 1e-6  # chance that any colour shows up anywhere
 BLURS = ((1.0, 0.85), (3.0, 0.12), (6.0, 0.03))  # bins, and shares, of what blurs the histograms
 
@@ -31,6 +33,21 @@ def bar_mask(bars: Bars, shape: tuple[int, ...], *, wide: float, longer: float =
     for corners in np.stack([start + side, end + side, end - side, start - side], 1):
         cv2.fillConvexPoly(mask, np.round(corners * 8).astype(np.int32), 1, cv2.LINE_8, 3)
     return mask.astype(bool)
+
+
+def evenly_lit(lab: np.ndarray) -> np.ndarray:
+    """The picture (H, W, 3) less what changes slowly across it, around its mean colour.
+
+    What most of a window shows is taken for the ground: light that falls off, a vignette. A stack
+    of sticks is no ground, since it is smaller than the window.
+    """
+    height, width = lab.shape[:2]
+    size = width // COARSE, height // COARSE
+    coarse = np.clip(cv2.resize(lab, size, interpolation=cv2.INTER_AREA), 0, 255).astype(np.uint8)
+    ground = cv2.medianBlur(coarse, GROUND_PX // COARSE | 1).astype(np.float32)
+    ground = cv2.GaussianBlur(ground, (0, 0), GROUND_PX / COARSE / 6)
+    ground = cv2.resize(ground, (width, height), interpolation=cv2.INTER_LINEAR)
+    return lab - ground + ground.mean((0, 1))
 
 
 def stick_evidence(lab: np.ndarray, bars: Bars) -> np.ndarray:
