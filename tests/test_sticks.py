@@ -187,6 +187,12 @@ def test_an_empty_table_is_no_ruler(tmp_path):
         track(Recording(path), rig_from_dict({"marks": {"kind": "none"}}))
 
 
+def test_bare_blocks_are_not_looked_for(clip):
+    rig = rig_from_dict({"kind": "blocks", "marks": {"kind": "none"}})
+    with pytest.raises(InputError, match="for the bare sticks of a ruler.* put dots or tags"):
+        track(Recording(clip.video), rig)
+
+
 def test_a_hand_alone_is_no_ruler(tmp_path, monkeypatch):
     monkeypatch.setattr(Studio, "_draw_ruler", lambda *_: None)
     alone = film(replace(SCENE, seconds=0.1), tmp_path / "hand.mp4")

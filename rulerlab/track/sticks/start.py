@@ -47,6 +47,10 @@ def find_start(recording: Recording, rig: Rig) -> Start:
     if not frames:
         raise InputError(f"{recording.path}: no frame of it can be decoded")
     _refuse_tags(frames[:2], rig)
+    if rig.kind == "blocks":
+        _refuse_dots(frames[:2], [])
+        raise InputError("marks.kind = 'none' is for the bare sticks of a ruler, but kind = "
+                         "'blocks': put dots or tags on them, and say so or leave it out")
     found, doubted, why = _search(frames, rig)
     if not found and (doubted or rig.points):
         more = _samples(recording, MORE_PLACES)
