@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from rulerlab.track.link import link_chain
-from rulerlab.track.order import is_straight, order_along, order_ruler, rail_direction
+from rulerlab.track.order import (
+    is_straight,
+    most_rigid_order,
+    on_one_line,
+    order_along,
+    order_ruler,
+    rail_direction,
+)
 
 RIGHT = np.array([1.0, 0.0])
 
@@ -129,3 +136,19 @@ def test_two_colours_are_never_mixed_up():
     for got, own in zip(assigned, colours, strict=True):
         assert (own[got[got >= 0]] == colour[got >= 0]).all()
     assert swaps(assigned, truth) == 0
+
+
+@pytest.mark.parametrize("wrong", [(1, 0, 2, 3), (0, 2, 1, 3), (3, 1, 0, 2)])
+def test_a_short_ruler_is_ordered_by_what_stays_rigid(wrong):
+    joint = drawn.pulled_ruler(40, np.array([55.0, 110.0, 121.0]))
+    joint += np.random.default_rng(1).normal(scale=0.1, size=joint.shape)
+    assert most_rigid_order(joint, RIGHT) is None
+    order = most_rigid_order(joint[:, wrong], RIGHT)
+    assert np.array(wrong)[order].tolist() == [0, 1, 2, 3]
+    assert most_rigid_order(np.repeat(joint[:1], 40, axis=0)[:, wrong], RIGHT) is None
+
+
+def test_what_lies_beside_the_rail_is_left_out():
+    rail = np.column_stack([np.linspace(0, 500, 7), np.linspace(0, 60, 7)])
+    points = np.concatenate([[[90.0, 200.0], [300.0, -150.0]], rail, [[480.0, 220.0]]])
+    assert on_one_line(points, 5.0).tolist() == list(range(2, 9))

@@ -51,3 +51,22 @@ def test_a_tag_that_is_known_to_be_there_is_read_under_a_glare():
 
 def test_paper_shows_tags_of_no_dictionary():
     assert dictionary_in(drawn.frame(drawn.paper(400, 160)).luma, "DICT_4X4_50") is None
+
+
+def test_tags_on_small_labels_are_found_on_a_dark_table():
+    canvas = drawn.paper(400, 160) * 0.18
+    for number, centre in enumerate(PLACES):
+        drawn.tag(canvas, number, centre, 60)
+    assert sorted(find_tags(drawn.frame(canvas).luma, "DICT_4X4_50").ids) == [0, 1, 2, 3]
+
+
+def test_tags_in_the_corners_of_a_board_are_no_rail(tmp_path):
+    def board(shift):
+        canvas = drawn.paper(400, 300)
+        for number, (x, y) in enumerate([(50, 50), (350, 52), (352, 250), (48, 251)]):
+            drawn.tag(canvas, number, (x + shift, y), 40)
+        return canvas
+
+    clip = drawn.write_clip(tmp_path / "clip.mp4", [board(t) for t in range(4)], np.arange(4) / 30)
+    with pytest.raises(InputError, match="no rail carries them"):
+        track(Recording(clip), Rig())

@@ -204,6 +204,20 @@ def test_a_ruler_of_one_colour_needs_no_rig_toml(ruler_clip):
     assert_allclose(tracked.tracks.time_s, ruler_clip.time_s, atol=1e-4)
 
 
+def test_other_things_of_that_colour_are_left_out_when_the_points_are_counted(clips):
+    point_px = ruler_pixels(drawn.pulled_ruler(24, SECTIONS))
+
+    def picture(points):
+        canvas = draw_ruler(points)
+        for place in ((60, 30), (130, 22), (260, 28), (400, 25), (440, 60)):
+            drawn.disc(canvas, place, 6.5, drawn.GREEN)
+        return canvas
+
+    path = drawn.write_clip(clips / "clutter.mp4", map(picture, point_px), np.arange(24) / 30)
+    tracked = track(Recording(path), rig_from_dict({"points": 8, "pull": "right"}))
+    check(tracked, point_px, careful=0.45)
+
+
 TURNS = {"right": lambda x, y: (40 + x, 200 - y), "left": lambda x, y: (440 - x, 200 - y),
          "up": lambda x, y: (200 + y, 440 - x), "down": lambda x, y: (200 + y, 40 + x)}
 

@@ -99,33 +99,44 @@ def _misfit_px(frames: Sequence[Frame], look: Look) -> float:
 
 def _rough_spots(frame: Frame, colour: MarkColour) -> np.ndarray:
     """(x, y, radius) in luma pixels of the connected patches of one colour; touching dots split."""
-    runs = find_runs(
-        _colour_box(frame, colour), frame.chroma_u, frame.chroma_v, *colour.chroma, colour.reach
-    )
+    planes = colour.planes(frame)
+    runs = find_runs(_colour_box(planes, colour), *planes, *colour.chroma, colour.reach)
     label, patches = join_runs(runs)
     radius = np.sqrt(colour.area_px / np.pi)
     spots = []
-    for k in np.flatnonzero(patches[:, 0] >= 0.2 * colour.area_px):
+    least, depth = (0.5, 0.7) if colour.grey else (0.2, 0.45)  # much else is black or white
+    for k in np.flatnonzero(patches[:, 0] >= least * colour.area_px):
         area, sum_x, sum_y, left, top, right, bottom = patches[k].tolist()
         if area < 1.5 * colour.area_px and max(right - left, bottom - top) + 1 < 3.4 * radius:
             spots.append((sum_x / area, sum_y / area, np.sqrt(area / np.pi)))
         elif area < 12 * colour.area_px:
             patch = _drawn(runs[label == k], int(left), int(top), int(right), int(bottom))
-            spots += [(x + left, y + top, radius) for x, y in _split(patch, radius)]
-    found = np.array(spots, float).reshape(-1, 3)
+            spots += [(x + left, y + top, radius) for x, y in _split(patch, radius, depth)]
+    found = _outermost(np.array(spots, float).reshape(-1, 3), radius)
     found[:, :2] = 2 * found[:, :2] + 0.5
     found[:, 2] = 2 * np.maximum(found[:, 2], 0.75 * radius)
     return found
 
 
-def _colour_box(frame: Frame, colour: MarkColour) -> np.ndarray:
-    """Not 0 where U and V both lie within reach of the colour of the marks."""
+def _outermost(spots: np.ndarray, radius: float) -> np.ndarray:
+    """Spots (n, 3) without those that lie in the middle of a larger one: a bull's eye is one dot.
+    """
+    if len(spots) < 2:
+        return spots
+    order = np.argsort(-spots[:, 2])
+    apart = np.hypot(*(spots[order, None, :2] - spots[None, order, :2]).transpose(2, 0, 1))
+    inner = np.tril(apart < 0.45 * radius, -1).any(axis=1)
+    return spots[np.sort(order[~inner])]
+
+
+def _colour_box(planes: tuple[np.ndarray, np.ndarray], colour: MarkColour) -> np.ndarray:
+    """Not 0 where both planes lie within reach of the colour of the marks."""
     (low_u, high_u), (low_v, high_v) = (
         (max(int(np.ceil(c - colour.reach)), 0), min(int(c + colour.reach), 255))
         for c in colour.chroma
     )
-    near = cv2.inRange(frame.chroma_u, low_u, high_u)
-    return cv2.bitwise_and(near, cv2.inRange(frame.chroma_v, low_v, high_v), dst=near)
+    near = cv2.inRange(planes[0], low_u, high_u)
+    return cv2.bitwise_and(near, cv2.inRange(planes[1], low_v, high_v), dst=near)
 
 
 def _drawn(runs: np.ndarray, left: int, top: int, right: int, bottom: int) -> np.ndarray:
@@ -136,13 +147,13 @@ def _drawn(runs: np.ndarray, left: int, top: int, right: int, bottom: int) -> np
     return patch
 
 
-def _split(patch: np.ndarray, radius: float) -> list[tuple[float, float]]:
-    """Centres of the dots in a patch that several touching dots share."""
+def _split(patch: np.ndarray, radius: float, least: float) -> list[tuple[float, float]]:
+    """Centres of the dots in a patch that several touching dots share, `least` radii inside it."""
     padded = np.pad(patch.astype(np.uint8), 1)
     depth = cv2.GaussianBlur(cv2.distanceTransform(padded, cv2.DIST_L2, 5), (3, 3), 0.7)
     reach = max(int(round(0.8 * radius)), 1)
     peak = depth >= cv2.dilate(depth, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)) - 1e-6
-    rows, columns = np.nonzero(peak & (depth > 0.45 * radius))
+    rows, columns = np.nonzero(peak & (depth > least * radius))
     order = np.argsort(-depth[rows, columns])
     chosen: list[tuple[float, float]] = []
     for k in order:
@@ -167,15 +178,25 @@ def _contrast(
         for frame in frames:
             for x, y, radius in _rough_spots(frame, colour):
                 values, distance = _patch(frame, np.array([x, y]), radius, siting)
-                inside.append(values[distance < 0.6])
+                inside.append(values[_own(values, distance, colour)])
                 outside.append(values[(distance > 1.25) & (distance < 1.7)])
         if not inside:
-            raise InputError(f"spots of hue {colour.hue:.0f} deg are too faint for dots: noise")
+            raise InputError(f"{colour.described} are too faint for dots, or too much of the "
+                             "picture looks like them: take dots of another colour, or another "
+                             "ground")
         dot, ring = np.concatenate(inside), np.concatenate(outside)
         scatter = 0.5 * (np.cov(dot.T) + np.cov(ring.T)) + np.diag(noise)
         weight = np.linalg.solve(scatter, dot.mean(0) - ring.mean(0))
         weights.append(weight / (weight @ (dot.mean(0) - ring.mean(0))))
     return np.array(weights)
+
+
+def _own(values: np.ndarray, distance: np.ndarray, colour: MarkColour) -> np.ndarray:
+    """Which samples (m, 3) show the mark itself: its middle, or where that is hollow, its ring."""
+    place = values[:, :1] if colour.grey else values[:, 1:]
+    near = np.linalg.norm(place - colour.chroma[: place.shape[1]], axis=1) < colour.reach
+    middle = distance < 0.6
+    return near & (middle if 2 * (near & middle).sum() > middle.sum() else distance < 0.9)
 
 
 def _patch(frame: Frame, centre: np.ndarray, radius: float, siting: tuple):

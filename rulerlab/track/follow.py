@@ -8,8 +8,15 @@ from rulerlab.errors import InputError, QualityError
 from rulerlab.rig import DIRECTIONS, Rig
 from rulerlab.track.link import link_chain
 from rulerlab.track.measure import Measured
-from rulerlab.track.order import is_straight, order_along, order_ruler, rail_direction
-from rulerlab.track.points import Followed, collect, held_end_first
+from rulerlab.track.order import (
+    is_straight,
+    most_rigid_order,
+    on_one_line,
+    order_along,
+    order_ruler,
+    rail_direction,
+)
+from rulerlab.track.points import Followed, collect, held_end_first, in_order
 from rulerlab.track.register import BLOCK, View
 from rulerlab.track.sticks.agree import disagreeing
 from rulerlab.track.sticks.follow import Chains, StickFollower
@@ -49,6 +56,13 @@ def follow(measured: Measured, rig: Rig, view: View | None) -> Followed:
     followed = collect(measured, assigned, kind, notes)
     if rig.points is None:
         notes.append(f"points = {number} (counted)")
+    if kind == "ruler":
+        upright = np.array([1, -1]) if view is None else np.array([1, 1])
+        position = followed.position_px if view is None else view.to_mm(
+            followed.position_px, np.zeros(number))
+        order = most_rigid_order(position * upright, pull)
+        if order is not None:
+            followed = in_order(followed, order, "order of the points found from the motion")
     if rig.pull is None:
         followed = held_end_first(followed)
     return followed
@@ -138,12 +152,6 @@ def _number(counts: np.ndarray, rig: Rig) -> tuple[int, list[str]]:
             f"rig.toml says points = {rig.points}, but no frame shows more than {counts.max()} "
             "marks; count the marks, or leave `points` out"
         )
-    usual = int(values[frequency.argmax()])
-    if usual > rig.points and frequency.max() > 0.7 * len(counts):
-        raise InputError(
-            f"rig.toml says points = {rig.points}, but most frames show {usual} marks; "
-            "count the marks, leave `points` out, or take other things of that colour away"
-        )
     return rig.points, []
 
 
@@ -178,9 +186,17 @@ def _pull(measured: Measured, rig: Rig, view: View | None, plane: list, notes: l
 
 
 def _order_blocks(points: np.ndarray, pull: np.ndarray, number: int) -> np.ndarray:
-    along = rail_direction(points)
-    order = order_along(points, along if along @ pull > 0 else -along)
-    return order[:number]
+    """Indices of the marks on the rail, held end first; other things of that colour left out."""
+    rail = np.arange(len(points))
+    if len(points) > number:
+        rail = on_one_line(points, 0.01 * np.ptp(points, axis=0).max())
+    if len(rail) != number:
+        raise QualityError(
+            f"{len(points)} marks are seen and {len(rail)} of them lie on one line, where rig.toml "
+            f"says points = {number}: count the marks, or take other things of that colour away"
+        )
+    along = rail_direction(points[rail])
+    return rail[order_along(points[rail], along if along @ pull > 0 else -along)]
 
 
 def _true_lengths(view: View | None) -> bool:
@@ -216,8 +232,8 @@ def _best_order(plane, colours, candidates, pull, rig, number, view):
     cost, start, order, count = best
     if cost > 120 + 10 * count:
         raise QualityError(
-            f"{count} marks are seen, but they do not form a chain of rigid sections "
-            f"(misfit {cost:.0f}); is something else of that colour in view, or is a length in "
-            "rig.toml wrong?"
+            f"{len(plane[start])} marks are seen, but no {count} of them form a chain of rigid "
+            f"sections (misfit {cost:.0f}); is something else of that colour in view, or is a "
+            "length in rig.toml wrong?"
         )
     return int(start), order, count

@@ -148,8 +148,8 @@ def _learn_dots(
     The second value holds the frames still to be measured, or None when the recording has to be
     read again from its beginning.
     """
-    sample = first[:: max(1, len(first) // 5)]
-    colours = find_colours(sample, wanted=rig.marks.colours)
+    sample, grey = first[:: max(1, len(first) // 5)], rig.marks.kind == "dots"
+    colours = find_colours(sample, wanted=rig.marks.colours, grey=grey)
     needed = min(4, rig.points or 4)
     if sum(colour.spots for colour in colours) >= needed:
         return learn_look(sample, colours), first
@@ -157,7 +157,7 @@ def _learn_dots(
     for frame in rest:
         if frame.index % 15 == 0:
             later = [*later[-5:], frame]
-            colours = find_colours(later, wanted=rig.marks.colours)
+            colours = find_colours(later, wanted=rig.marks.colours, grey=grey)
             if sum(colour.spots for colour in colours) >= needed:
                 return learn_look(later, colours), None
     raise InputError(

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise, permutations
+
 import numpy as np
 
 BEAM = 3000  # partial chains kept while searching
+SHORT = 6  # points of a ruler of which all orders are tried
+KEPT = 0.004  # share by which the length of a rigid section seems to change
 
 
 def is_straight(points: np.ndarray) -> bool:
@@ -19,6 +24,19 @@ def rail_direction(points: np.ndarray) -> np.ndarray:
     centred = points - points.mean(0)
     along = np.linalg.svd(centred, full_matrices=False)[2][0]
     return along * (1 if along[np.abs(along).argmax()] > 0 else -1)
+
+
+def on_one_line(points: np.ndarray, within: float) -> np.ndarray:
+    """Indices of the most points (n, 2) that lie within so much of one line."""
+    best = np.zeros(len(points), bool)
+    for a in range(len(points)):
+        for b in range(a):
+            along = points[a] - points[b]
+            normal = np.array([-along[1], along[0]]) / max(np.linalg.norm(along), 1e-9)
+            near = np.abs((points - points[a]) @ normal) < within
+            if near.sum() > best.sum():
+                best = near
+    return np.flatnonzero(best)
 
 
 def order_along(points: np.ndarray, direction: np.ndarray) -> np.ndarray:
@@ -79,6 +97,31 @@ def order_ruler(
         state = np.concatenate([state[row], column[:, None]], axis=1)
         cost = total[row, column]
     return state[0], float(cost[0])
+
+
+def most_rigid_order(position: np.ndarray, pull: np.ndarray) -> np.ndarray | None:
+    """The order of a few points (T, N, 2) in which neighbours keep their distance all the time.
+
+    One picture of a short ruler allows for several zig-zags; its motion allows for one. None when
+    the points hardly move, when they are too many to try, or when their order is right already.
+    """
+    number = position.shape[1]
+    if not 3 <= number <= SHORT:
+        return None
+    apart = np.linalg.norm(position[:, :, None] - position[:, None], axis=-1)
+    usual = np.nanmedian(apart, axis=0)
+    change = 1.48 * np.nanmedian(np.abs(apart - usual), axis=0) / np.maximum(usual, 1e-9)
+    change = np.nan_to_num(np.minimum(change / KEPT, 30.0), nan=30.0)
+
+    def cost(order: Sequence[int]) -> float:
+        return sum(change[a, b] for a, b in pairwise(order))
+
+    best = min(permutations(range(number)), key=cost)
+    if cost(best) > 0.5 * cost(range(number)) or cost(range(number)) < number:
+        return None
+    middle = np.nanmedian(position, axis=0)
+    order = np.array(best)
+    return order if (middle[order[-1]] - middle[order[0]]) @ pull > 0 else order[::-1]
 
 
 def _full_section(points: np.ndarray, along: np.ndarray, colour: np.ndarray) -> float:

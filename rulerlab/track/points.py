@@ -94,7 +94,13 @@ def held_end_first(followed: Followed) -> Followed:
         travel.append(np.ptp(seen, axis=0).max() if len(seen) else 0.0)
     if travel[0] <= 1.5 * travel[1]:
         return followed
+    return in_order(followed, np.arange(position.shape[1])[::-1],
+                    "pulled end found from the motion")
+
+
+def in_order(followed: Followed, order: np.ndarray, note: str) -> Followed:
+    """The points in another order, and why."""
     return replace(
-        followed, position_px=position[:, ::-1], covariance_px=followed.covariance_px[:, ::-1],
-        sharp=followed.sharp[:, ::-1], notes=followed.notes + ["pulled end found from the motion"],
+        followed, position_px=followed.position_px[:, order], sharp=followed.sharp[:, order],
+        covariance_px=followed.covariance_px[:, order], notes=[*followed.notes, note],
     )

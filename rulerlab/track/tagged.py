@@ -7,8 +7,8 @@ import numpy as np
 from rulerlab.errors import InputError
 from rulerlab.rig import DIRECTIONS, Rig
 from rulerlab.track.measure import Measured
-from rulerlab.track.order import order_along, rail_direction
-from rulerlab.track.points import Followed, collect, held_end_first
+from rulerlab.track.order import on_one_line, order_along, rail_direction
+from rulerlab.track.points import Followed, collect, held_end_first, in_order
 from rulerlab.track.register import View
 from rulerlab.track.sections import bodies_of, joints_from_tags
 
@@ -23,6 +23,8 @@ def follow_tagged(measured: Measured, rig: Rig, view: View | None) -> Followed:
         np.concatenate([spots[:, 5] for spots in own]).astype(int), return_counts=True
     )
     ids = ids[(counts >= 0.02 * len(own)) & ~np.isin(ids, list(rig.reference.tags_mm))]
+    if rig.kind is None:
+        _refuse_turning(measured, np.array(rig.marks.ids or ids))
     if rig.marks.ids:
         unseen = [i for i in rig.marks.ids if i not in ids]
         if unseen:
@@ -33,8 +35,6 @@ def follow_tagged(measured: Measured, rig: Rig, view: View | None) -> Followed:
         chain = np.array(rig.marks.ids)
     else:
         chain = _tags_of_chain(own, ids, rig, notes)
-    if rig.kind is None:
-        _refuse_turning(measured, chain)
     if rig.kind == "ruler" and rig.marks.on != "points":
         return _follow_sections(measured, rig, view, chain, notes)
     if rig.points is not None and len(chain) != rig.points:
@@ -112,20 +112,18 @@ def _sections_in_order(measured: Measured, rig: Rig, chain: np.ndarray) -> np.nd
 
 def _tags_of_chain(own: list[np.ndarray], ids: np.ndarray, rig: Rig, notes: list) -> np.ndarray:
     """The tags on the rail, when others that no rig.toml explains lie beside it."""
-    if rig.reference.tags_mm or len(ids) < 6:
+    if rig.reference.tags_mm or rig.kind == "ruler" or len(ids) < 4:
         return ids
     rows = np.concatenate(own)
     middle = np.array([np.median(rows[rows[:, 5] == i, :2], axis=0) for i in ids], float)
-    size = np.median(rows[:, 6])
     best = np.zeros(len(ids), bool)
-    for a in range(len(ids)):
-        for b in range(a):
-            along = middle[a] - middle[b]
-            normal = np.array([-along[1], along[0]]) / max(np.linalg.norm(along), 1e-9)
-            on_line = np.abs((middle - middle[a]) @ normal) < size
-            if on_line.sum() > best.sum():
-                best = on_line
-    if best.sum() < 4 or best.all():
+    best[on_one_line(middle, float(np.median(rows[:, 6])))] = True
+    if best.sum() < max(4, len(ids) // 2 + 1):
+        raise InputError(
+            f"tags {ids.tolist()} are in view, but no rail carries them: on a ruler, or a "
+            "reference on the board? rig.toml says which ([reference], [marks], kind)"
+        )
+    if best.all():
         return ids
     notes.append(f"tags {ids[~best].tolist()} lie beside the rail and are left out")
     return ids[best]
@@ -137,9 +135,5 @@ def _order_tags(followed: Followed, rig: Rig, chain: np.ndarray) -> Followed:
     if rig.pull is not None:
         along = along * np.sign(along @ np.array(DIRECTIONS[rig.pull]) or 1)
     order = order_along(middle, along)
-    turned = Followed(
-        followed.position_px[:, order], followed.covariance_px[:, order], followed.kind,
-        followed.sharp[:, order],
-        followed.notes + [f"tags in chain order: {chain[order].tolist()}"],
-    )
+    turned = in_order(followed, order, f"tags in chain order: {chain[order].tolist()}")
     return turned if rig.pull is not None else held_end_first(turned)

@@ -47,6 +47,7 @@ def _detector(dictionary: str) -> cv2.aruco.ArucoDetector:
     parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_NONE
     parameters.adaptiveThreshWinSizeMin, parameters.adaptiveThreshWinSizeMax = 5, 45
     parameters.adaptiveThreshWinSizeStep = 8
+    parameters.minMarkerDistanceRate = 0.04  # the rim of a label on a dark table is near its tag
     parameters.perspectiveRemoveIgnoredMarginPerCell = 0.3  # read the middle of blurred modules
     return cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(number), parameters)
 
