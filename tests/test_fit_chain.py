@@ -16,7 +16,9 @@ from rulerlab.errors import QualityError, UsageError
 from rulerlab.fit import mixture, sampling
 from rulerlab.fit.calibration import calibrate
 from rulerlab.fit.dimensionless import (
+    AXES,
     fit_chain,
+    law_at,
     predict,
     predicted_curve,
     prepare,
@@ -26,6 +28,7 @@ from rulerlab.fit.dimensionless import (
 from rulerlab.fit.nearest import nearest_chain
 from rulerlab.fit.profile import fit_profile
 from rulerlab.fit.profile import predicted_curve as closed_form
+from rulerlab.fit.rates import Rates
 from rulerlab.fit.sampling import Axis
 from rulerlab.fit.several import fit_chains
 from rulerlab.fit.stored import as_dict, read_fit
@@ -157,6 +160,50 @@ def test_an_axis_returns_the_place_of_its_value():
         for place in (0.1, 0.5, 0.9):
             assert axis.place(float(axis.value(place))) == pytest.approx(place)
     assert Axis("a", "1", 0.01, 1.0).value(0.0) == 0
+
+
+def test_coordinates_of_rates_lead_back_to_the_chain_and_their_volume_is_the_jacobian():
+    rates, place = Rates(AXES), np.random.default_rng(0).uniform(0.02, 0.98, (200, 6))
+    along, volume = rates.along(place)
+    back, same = rates.back(along)
+    assert back == pytest.approx(place, abs=1e-6)
+    assert same == pytest.approx(volume, abs=1e-4)
+    step = 1e-6 * np.maximum(np.abs(along), 1)
+    slopes = np.stack([
+        (rates.back(along + move)[0] - rates.back(along - move)[0]) / (2 * step[:, [k]])
+        for k in range(6) for move in [step * np.eye(6)[k]]
+    ], axis=2)  # fmt: skip
+    assert np.linalg.slogdet(slopes)[1] == pytest.approx(volume, abs=1e-3)
+    beyond = along + [0, 3, 0, 0, 0, 0]  # more mobile than any time scale of the prior allows
+    assert np.isneginf(rates.back(beyond)[1]).any()
+
+
+def test_chains_of_equal_rates_move_alike_whatever_their_friction():
+    seen, rates = seen_of(filmed()), Rates(AXES)
+    creeps = np.array([[axis.place(value) for axis, value in
+                        zip(AXES, (0.2, 0.15, 0.1, 0.03, 0.01, 0.001), strict=True)]])  # fmt: skip
+    along = rates.along(creeps)[0]
+    along[0, 2] -= 0.4
+    other = rates.back(along)[0]
+    one, two = law_at(creeps[0]), law_at(other[0])
+    assert two.friction_right > 1.4 * one.friction_right
+    assert two.tau < 0.6 * one.tau
+    assert free_run(seen, two) == pytest.approx(free_run(seen, one), abs=0.01)
+    assert np.abs(free_run(seen, one._replace(tau=two.tau)) - free_run(seen, one)).max() > 0.03
+
+
+def test_a_search_finds_the_thin_end_of_a_curved_needle():
+    """A banana of which one end is bent and ten times thinner than the other."""
+    def density(place):
+        x, y = 6 * place - 3
+        return -0.5 * ((y - 0.25 * x**2) / (0.02 * 3.2 ** ((x + 3) / 3))) ** 2
+
+    draws = sampling.sample(density, 2, np.random.default_rng(1), wanted=2000, enough=400)
+    x = 6 * draws.place[:, 0] - 3
+    width = 3.2 ** ((np.linspace(-3, 3, 600) + 3) / 3)
+    thin = width[:100].sum() / width.sum()
+    assert draws.enough
+    assert (x < -2).mean() == pytest.approx(thin, rel=0.35)
 
 
 def test_draws_follow_a_known_density_with_two_maxima():

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
+
+if TYPE_CHECKING:
+    from rulerlab.records import FitResult, Motion
+    from rulerlab.rig import Rig
 
 
 @click.command()
@@ -32,51 +37,89 @@ def command(
     """
     from rulerlab.errors import UsageError
 
-    fitted = [fit_run(run, rig_path=rig_path, posterior=posterior, seed=seed,
-                      output=output if len(runs) == 1 else None, no_plots=no_plots)
-              for run in runs]  # fmt: skip
+    filmed = [_film(run, rig_path) for run in runs]
+    if len({film.kind for film in filmed}) > 1:
+        kinds = "; ".join(f"{film.run.name}: {film.kind}" for film in filmed)
+        raise UsageError(f"the runs are not of one rig ({kinds}); fit them one by one")
+    fitted = [_fit(film, posterior=posterior, seed=seed, no_plots=no_plots,
+                   folder=film.folder if output is None or len(runs) > 1 else output)
+              for film in filmed]  # fmt: skip
     result = fitted[0]
     if len(runs) > 1:
-        if len({one.law == "chain" for one in fitted}) > 1:
-            raise UsageError("some of the runs have known masses and springs or a single point, "
-                             "others do not; fit runs of one rig together")  # fmt: skip
-        result, figures = _together(runs, fitted, rig_path=rig_path, posterior=posterior, seed=seed)
+        result, figures = _together(filmed, fitted, posterior=posterior, seed=seed)
         if output is not None:
             _write(output, result, [] if no_plots else figures)
     _say(result, list(runs), fitted, as_json)
     return 0 if result.valid else 4
 
 
-def _together(runs, fitted, *, rig_path: Path | None, posterior: bool, seed: int):
+class _Film(NamedTuple):
+    """A run, and what is known of its rig."""
+
+    run: Path
+    motion: Motion
+    rig: Rig
+    kind: str
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the fit of a run is kept; that of a table is not."""
+        return self.run if self.run.is_dir() else None
+
+    @property
+    def pull_section(self) -> bool:
+        """Whether the last section lies in the hand and carries no load; points on one line are no
+        ruler."""
+        import numpy as np
+
+        from rulerlab.track.order import is_straight
+
+        seen = np.isfinite(self.motion.joint_mm).all(axis=(1, 2))
+        straight = is_straight(self.motion.joint_mm[int(seen.argmax())]) if seen.any() else True
+        kind = self.rig.kind or ("blocks" if straight else "ruler")
+        return kind == "ruler" and self.rig.ruler.pull_section
+
+
+POINT, BENCH, CHAIN = "a single point", "known masses and springs", "unknown springs"
+
+
+def _film(run: Path, rig_path: Path | None) -> _Film:
+    """Read a run with its rig, and say which fit suits it."""
+    from rulerlab.fit.measured import read_measured
+
+    motion, rig = read_measured(run), _rig_of(run, rig_path)
+    known = rig.blocks.mass_kg and rig.blocks.stiffness_N_per_m
+    kind = POINT if motion.joint_mm.shape[1] <= 2 else BENCH if known else CHAIN
+    return _Film(run, motion, rig, kind)
+
+
+def _together(filmed: list[_Film], fitted: list, *, posterior: bool, seed: int):
     """One result for several runs, and the figures of it."""
-    if fitted[0].law != "chain":
+    if filmed[0].kind != CHAIN:
         from rulerlab.fit.together import together
 
         return together(fitted), []
     from rulerlab.fit import chain_figures
-    from rulerlab.fit.measured import read_measured
     from rulerlab.fit.several import fit_chains
 
-    motions = [read_measured(run) for run in runs]
-    section = _pull_section(_rig_of(runs[0], rig_path), motions[0])
     with _Bar("all runs") as bar:
-        result = fit_chains(motions, pull_section=section, posterior=posterior, seed=seed,
-                            alone=fitted, progress=bar.show)
+        result = fit_chains([film.motion for film in filmed], pull_section=filmed[0].pull_section,
+                            posterior=posterior, seed=seed, alone=fitted,
+                            progress=bar.show)  # fmt: skip
     return result, chain_figures.of_posterior(result)
 
 
-def fit_run(
-    run: Path, *, rig_path: Path | None = None, posterior: bool = False, seed: int = 0,
-    output: Path | None = None, no_plots: bool = False,
-):
+def fit_run(run: Path) -> FitResult:
     """Fit one run, and write what was found beside it."""
-    from rulerlab.fit.measured import read_measured
+    film = _film(run, None)
+    return _fit(film, posterior=False, seed=0, no_plots=False, folder=film.folder)
 
-    motion = read_measured(run)
-    rig = _rig_of(run, rig_path)
-    with _Bar(run.name) as bar:
-        result, figures = _result(motion, rig, posterior=posterior, seed=seed, progress=bar.show)
-    folder = output or (run if run.is_dir() else None)
+
+def _fit(
+    film: _Film, *, posterior: bool, seed: int, no_plots: bool, folder: Path | None
+) -> FitResult:
+    with _Bar(film.run.name) as bar:
+        result, figures = _result(film, posterior=posterior, seed=seed, progress=bar.show)
     if folder is not None:
         _write(folder, result, [] if no_plots else figures)
     return result
@@ -96,44 +139,31 @@ def _rig_of(run: Path, rig_path: Path | None):
     return read_rig(beside) if beside.exists() else Rig()
 
 
-def _result(motion, rig, *, posterior: bool, seed: int, progress):
+def _result(film: _Film, *, posterior: bool, seed: int, progress):
     """The fit that suits the rig, and the figures that show it."""
-    if motion.joint_mm.shape[1] <= 2:
+    if film.kind == POINT:
         from rulerlab.fit import figures
         from rulerlab.fit.oscillator import fit_oscillator
 
-        result, swings = fit_oscillator(motion)
+        result, swings = fit_oscillator(film.motion)
         return result, figures.of_oscillator(result, swings)
-    if rig.blocks.mass_kg and rig.blocks.stiffness_N_per_m:
+    if film.kind == BENCH:
         from rulerlab.fit import figures
         from rulerlab.fit.bench import bench_of
         from rulerlab.fit.blocks import gather
         from rulerlab.fit.verdict import THOROUGH, result_of
 
-        evidence = gather(bench_of(motion, rig), seed=seed, more=THOROUGH if posterior else 1,
-                          progress=progress)  # fmt: skip
+        evidence = gather(bench_of(film.motion, film.rig), seed=seed,
+                          more=THOROUGH if posterior else 1, progress=progress)  # fmt: skip
         result = result_of(evidence)
         return result, figures.of_blocks(result, evidence)
     from rulerlab.fit import chain_figures
     from rulerlab.fit.dimensionless import fit_chain
 
-    section = _pull_section(rig, motion)
-    result = fit_chain(motion, pull_section=section, posterior=posterior, seed=seed,
+    section = film.pull_section
+    result = fit_chain(film.motion, pull_section=section, posterior=posterior, seed=seed,
                        progress=progress)  # fmt: skip
-    return result, chain_figures.of_chain(result, motion, pull_section=section)
-
-
-def _pull_section(rig, motion) -> bool:
-    """Whether the last section lies in the hand and carries no load; points on one line are no
-    ruler."""
-    import numpy as np
-
-    from rulerlab.track.order import is_straight
-
-    seen = np.isfinite(motion.joint_mm).all(axis=(1, 2))
-    straight = is_straight(motion.joint_mm[int(seen.argmax())]) if seen.any() else True
-    kind = rig.kind or ("blocks" if straight else "ruler")
-    return kind == "ruler" and rig.ruler.pull_section
+    return result, chain_figures.of_chain(result, film.motion, pull_section=section)
 
 
 def _write(folder: Path, result, figures) -> None:

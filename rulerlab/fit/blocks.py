@@ -31,7 +31,7 @@ from rulerlab.fit.prior import (
     rooted,
     unrooted,
 )
-from rulerlab.fit.regression import Learned, learn
+from rulerlab.fit.regression import Learned, Lesson, learn
 from rulerlab.fit.replicas import TRUST, draws_of_law, oddness, replicas_of
 from rulerlab.fit.summaries import Summary
 from rulerlab.fit.trial import simulate_trials
@@ -139,11 +139,12 @@ class _Film:
         values = np.concatenate([part for part, _ in parts])
         values = values[:, : STATIC + 1 if variety.sticky > 1 else ASYMMETRY]
         pooled = np.concatenate([numbers.mean(axis=1) for _, numbers in parts])
-        draws = learn(pooled, self.mine, values).posterior
+        lesson = Lesson(pooled, self.mine, values)
+        draws = lesson.learned().posterior
         law = "stribeck" if variety.sticky > 1 else choose_law(compare_laws(draws, prior))
         replicas = replicas_of(self.bench, draws_of_law(draws, law, prior), self.rng)
         copies = self.summary(replicas).mean(axis=1)
-        learned = learn(pooled, self.mine, values, copies)
+        learned = lesson.learned(copies)
         return learned, copies, oddness(pooled, learned, self.mine, copies, self.summary.names)
 
     def sticky_box(self, box: Box) -> Box:

@@ -83,7 +83,7 @@ def plot_plane(result: FitResult, ax: Axes) -> None:
     names = "noise_over_k", "friction_right_over_k"
     x, y = (column(result, name) for name in names)
     axes = [axis for name in names for axis in AXES if axis.name == name]
-    edges = [axis.value(_cells(np.array([axis.place(float(v)) for v in values])))
+    edges = [axis.value(_cells(axis.place(values)))
              for axis, values in zip(axes, (x, y), strict=True)]  # fmt: skip
     density, _, _ = np.histogram2d(x, y, bins=edges)
     density = _smooth(density)

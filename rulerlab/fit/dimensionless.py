@@ -16,6 +16,7 @@ import numpy as np
 from rulerlab.chain.foretell import Foretold, Law, Seen, foretell, free_run
 from rulerlab.errors import QualityError
 from rulerlab.fit import sampling
+from rulerlab.fit.rates import Rates
 from rulerlab.fit.sampling import Axis, Draws
 from rulerlab.records import FitResult, LoadCurve, Motion, Parameter
 from rulerlab.segments import Pull, find_pull
@@ -29,14 +30,13 @@ AXES = (
     Axis("kick_over_time_scale", "1", 1e-3, 0.03, zero=False),
     Axis("wander", "1", 0.001, ALLOWED),
 )
-WORTH = 0.5  # weight of the log likelihood: intervals of the whole of it are too narrow
 REPEATS = 0.3  # correlation of successive surprises from which the law is not the motion's
 FLOOR = 1e-4  # of the pull: accuracy of the integration, and of a motion without errors
 REST = 0.2  # of the pull's duration: how much of the rest before it is looked at
 FRAMES, ALL_FRAMES = 100, 600  # frames compared in the quick answer, and in the posterior
 DRAWS, ALL_DRAWS = 400, 5000  # independent draws' worth
 PLACES, ALL_PLACES = 40_000, 400_000  # places looked at, at most
-ENOUGH, ALL_ENOUGH = 640, 2000  # that must count before the search goes on
+ENOUGH, ALL_ENOUGH = 300, 1000  # that must count before the search goes on
 KEPT = 2000  # draws that stay with the result
 
 
@@ -79,7 +79,10 @@ def prepare(motion: Motion, *, pull_section: bool = False, frames: int = FRAMES)
     moved = ((x - rest) / scale)[keep]
     time = (motion.time_s[keep] - motion.time_s[first]) / duration
     place = moved[:, 1:-1].copy()
-    place[np.arange(len(place)) % max(1, len(place) // frames) != 0] = np.nan
+    if len(place) > frames:
+        left_out = np.ones(len(place), bool)
+        left_out[np.linspace(0, len(place) - 1, frames).round().astype(int)] = False
+        place[left_out] = np.nan
     pattern = np.zeros((len(place), x.shape[1], 0))
     if motion.shared_mm is not None:
         shared = np.asarray(motion.shared_mm[:, :, 0, :], float)
@@ -212,12 +215,13 @@ def posterior_of(
 
     def density(place: np.ndarray) -> float:
         law = law_at(place)
-        return WORTH * sum(foretell(one.seen, law).log_likelihood for one in prepared)
+        return sum(foretell(one.seen, law).log_likelihood for one in prepared)
 
     return sampling.sample(
         density, len(AXES), np.random.default_rng(seed),
         wanted=ALL_DRAWS if posterior else DRAWS, most=ALL_PLACES if posterior else PLACES,
-        enough=ALL_ENOUGH if posterior else ENOUGH, progress=progress,
+        enough=ALL_ENOUGH if posterior else ENOUGH,
+        coordinates=Rates(AXES), progress=progress,
     )  # fmt: skip
 
 

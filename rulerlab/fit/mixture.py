@@ -11,6 +11,7 @@ FREEDOM = 4.0  # degrees of freedom of every part
 WIDER = 1.3  # than the draws it was fitted to, in variance
 ROUNDS = 10  # of expectation and maximisation
 MOST = 1200  # draws of largest weight that are looked at
+TWINS, LONGER = 0.2, 3.0  # share of twins that are so many times as long as the draws
 KNOWN = 0.5  # draws per axis that a part needs to stay
 
 
@@ -82,7 +83,21 @@ def fitted(
             scale = (1 - little) * scale + little * 0.05 * whole + 1e-12 * np.eye(axes)
             root[k] = np.linalg.cholesky(scale)
         mixture = Mixture(share / share.sum(), mean, root)
-    return Mixture(mixture.share, mixture.mean, math.sqrt(WIDER) * mixture.root)
+    return _lengthened(mixture)
+
+
+def _lengthened(mixture: Mixture) -> Mixture:
+    """The mixture with a longer twin for each part: few draws show the end of a needle, and what
+    lies beyond it lies in the direction in which the draws at its end are spread most."""
+    scale = mixture.root @ mixture.root.transpose(0, 2, 1)
+    size, axes = np.linalg.eigh(scale)
+    along = axes[:, :, -1] * np.sqrt(size[:, -1:])
+    twin = WIDER * scale + (LONGER**2 - WIDER) * along[:, :, None] * along[:, None, :]
+    return Mixture(
+        np.concatenate([(1 - TWINS) * mixture.share, TWINS * mixture.share]),
+        np.concatenate([mixture.mean, mixture.mean]),
+        np.concatenate([math.sqrt(WIDER) * mixture.root, np.linalg.cholesky(twin)]),
+    )
 
 
 def _spread_out(place, weight, parts: int, whole: np.ndarray, rng: np.random.Generator) -> Mixture:

@@ -27,22 +27,6 @@ class Learned:
     replicas: np.ndarray  # (M, P) of other runs, that had no part in the learning
 
 
-def _design(numbers: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Standardised numbers with products of their leading components, of trials and of others."""
-    spread, trials = numbers.std(axis=0), len(numbers)
-    good = np.isfinite(numbers).all(axis=0) & np.isfinite(others).all(axis=0) & (spread > 1e-9)
-    middle = numbers[:, good].mean(axis=0)
-    every = np.vstack([numbers, others])[:, good]
-    every = np.clip((every - middle) / spread[good], -8, 8)
-    _, _, axes = np.linalg.svd(every[:trials], full_matrices=False)
-    leading = every @ axes[:CURVED].T
-    leading = leading / leading[:trials].std(axis=0)
-    pairs = np.triu_indices(leading.shape[1])
-    curved = leading[:, pairs[0]] * leading[:, pairs[1]]
-    every = np.hstack([every, curved])
-    return every[:trials], every[trials:]
-
-
 def _ridge(design: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weights (K, P) and intercept by ridge regression, its strength by cross-validation (GCV)."""
     middle, centre = design.mean(axis=0), target.mean(axis=0)
@@ -62,6 +46,48 @@ def _ridge(design: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return weights, centre - middle @ weights
 
 
+class Lesson:
+    """Regressions of parameters (S, P) on the numbers of trials (S, K), each blind to a fifth."""
+
+    def __init__(self, numbers: np.ndarray, observed: np.ndarray, parameters: np.ndarray):
+        spread = numbers.std(axis=0)
+        self._good = np.isfinite(numbers).all(axis=0) & np.isfinite(observed) & (spread > 1e-9)
+        self._middle = numbers[:, self._good].mean(axis=0)
+        self._spread = spread[self._good]
+        self._axes = np.linalg.svd(self._even(numbers), full_matrices=False)[2][:CURVED].T
+        self._scale = (self._even(numbers) @ self._axes).std(axis=0)
+        self._observed, self._parameters = observed, parameters
+        design, fold = self._design(numbers), np.arange(len(numbers)) % FOLDS
+        self._weights = [_ridge(design[fold != part], parameters[fold != part])
+                         for part in range(FOLDS)]  # fmt: skip
+        self._estimate = np.empty_like(parameters)
+        for part, (weights, start) in enumerate(self._weights):
+            self._estimate[fold == part] = design[fold == part] @ weights + start
+
+    def _even(self, numbers: np.ndarray) -> np.ndarray:
+        """Numbers in standard deviations of the trials; one that is not finite is as their mean."""
+        return np.clip(np.nan_to_num((numbers[:, self._good] - self._middle) / self._spread), -8, 8)
+
+    def _design(self, numbers: np.ndarray) -> np.ndarray:
+        """Standardised numbers with products of their leading components."""
+        every = self._even(numbers)
+        leading = every @ self._axes / self._scale
+        pairs = np.triu_indices(leading.shape[1])
+        return np.hstack([every, leading[:, pairs[0]] * leading[:, pairs[1]]])
+
+    def told(self, numbers: np.ndarray) -> np.ndarray:
+        """Estimates (M, P) from the numbers of other runs (M, K), that had no part in it."""
+        design = self._design(numbers)
+        return np.mean([design @ weights + start for weights, start in self._weights], axis=0)
+
+    def learned(self, replicas: np.ndarray | None = None) -> Learned:
+        """What the trials say about the filmed run; `replicas` (M, K) are judged like it."""
+        observed = self.told(self._observed[None])[0]
+        others = np.empty((0, len(observed))) if replicas is None else self.told(replicas)
+        posterior = _adjusted(self._parameters, self._estimate, observed)
+        return Learned(self._estimate, observed, posterior, others)
+
+
 def learn(
     numbers: np.ndarray, observed: np.ndarray, parameters: np.ndarray,
     replicas: np.ndarray | None = None,
@@ -71,15 +97,7 @@ def learn(
     Every trial is judged by a regression that has not seen it, so the spread is not flattered.
     The numbers of `replicas` (M, K) are judged like the observed ones.
     """
-    others = observed[None] if replicas is None else np.vstack([observed, replicas])
-    design, other = _design(numbers, others)
-    estimate, told = np.empty_like(parameters), np.zeros((len(others), parameters.shape[1]))
-    fold = np.arange(len(design)) % FOLDS
-    for part in range(FOLDS):
-        weights, start = _ridge(design[fold != part], parameters[fold != part])
-        estimate[fold == part] = design[fold == part] @ weights + start
-        told += (other @ weights + start) / FOLDS
-    return Learned(estimate, told[0], _adjusted(parameters, estimate, told[0]), told[1:])
+    return Lesson(numbers, observed, parameters).learned(replicas)
 
 
 def _adjusted(parameters: np.ndarray, estimate: np.ndarray, told: np.ndarray) -> np.ndarray:

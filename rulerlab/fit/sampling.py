@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -51,11 +52,19 @@ class Axis:
             return self.low * np.sinh(place * math.asinh(self.high / self.low))
         return self.low * (self.high / self.low) ** place
 
-    def place(self, value: float) -> float:
-        """Place 0..1 of a value, the inverse of `value`."""
+    def place(self, value: np.ndarray | float) -> np.ndarray:
+        """Places 0..1 of values, the inverse of `value`."""
+        value = np.asarray(value, float)
         if self.zero:
-            return math.asinh(value / self.low) / math.asinh(self.high / self.low)
-        return math.log(value / self.low) / math.log(self.high / self.low)
+            return np.arcsinh(value / self.low) / math.asinh(self.high / self.low)
+        return np.log(value / self.low) / math.log(self.high / self.low)
+
+    def density(self, value: np.ndarray | float) -> np.ndarray:
+        """Slope of the place against the value: density of the prior."""
+        value = np.asarray(value, float)
+        if self.zero:
+            return 1 / (np.hypot(self.low, value) * math.asinh(self.high / self.low))
+        return 1 / (value * math.log(self.high / self.low))
 
 
 @dataclass(frozen=True)
@@ -80,28 +89,55 @@ class Draws:
         return self.effective >= FEW and self.tail < 0.7
 
 
+class Coordinates(Protocol):
+    """A way to write down places of the unit cube, in which proposals are drawn."""
+
+    def along(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Coordinates (S, P) of places, and log volume of the cube per volume of these."""
+        ...
+
+    def back(self, along: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Places of coordinates, and the same; minus infinity where there is no place."""
+        ...
+
+
+class Normal:
+    """Coordinates in which the flat prior is the standard normal."""
+
+    def along(self, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        along = ndtri(place)
+        return along, self._volume(along)
+
+    def back(self, along: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return ndtr(along), self._volume(along)
+
+    def _volume(self, along: np.ndarray) -> np.ndarray:
+        return -0.5 * (along**2).sum(axis=1) - along.shape[1] / 2 * math.log(2 * math.pi)
+
+
 class _Search:
-    """All places looked at so far, in coordinates where the prior is the standard normal.
+    """All places looked at so far, with their coordinates.
 
     Every place is weighted against the mixture of all proposals, whichever drew it (Cornuet et
     al. 2012): a place that an early, wide proposal found by luck does not outweigh the others.
     """
 
     def __init__(
-        self, heights: Callable[[np.ndarray], np.ndarray], place: np.ndarray, enough: int
+        self, heights: Callable[[np.ndarray], np.ndarray], place: np.ndarray, enough: int,
+        coordinates: Coordinates,
     ):
-        self.heights = heights
-        self.normal = ndtri(place)
-        self.height = heights(place)
-        self.mixed = math.log(len(place)) + _prior(self.normal)
-        self.first, self.looked = len(place), len(place)
+        self.heights, self.coordinates = heights, coordinates
+        self.place, self.height = place, heights(place)
+        self.along, self.volume = coordinates.along(place)
+        self.mixed = np.full(len(place), math.log(len(place)))
+        self.first, self.drawn, self.looked = len(place), len(place), len(place)
         self.proposals: list[tuple[int, Mixture]] = []
         self.power, self.enough = LEAST, enough
 
     def weights(self, power: float) -> np.ndarray:
         """Logarithms of the weights for the likelihood to this power; their mean over all places
-        that were looked at is the evidence."""
-        return power * self.height + _prior(self.normal) - self.mixed + math.log(self.looked)
+        that were drawn is the evidence."""
+        return power * self.height - self.mixed + math.log(self.drawn)
 
     def effective(self) -> float:
         """Independent draws that the places are worth."""
@@ -135,35 +171,35 @@ class _Search:
     def look(self, count: int, rng: np.random.Generator) -> None:
         """Look at `count` new places, where the likelihood at the power reached has its weight."""
         weight = self.weights(self.power)
-        self._forget(weight < weight.max() - NOTHING)
+        self._keep(weight >= weight.max() - NOTHING)
         share = self.clipped(self.power)
         parts = int(np.clip(_count(share) // PER_PART, 1, PARTS))
-        proposal = fitted(self.normal, share, parts, rng)
-        new = proposal.draw(count, rng)
-        mixed = math.log(self.first) + _prior(new)
+        proposal = fitted(self.along, share, parts, rng)
+        along = proposal.draw(count, rng)
+        place, volume = self.coordinates.back(along)
+        inside = np.isfinite(volume)  # draws beyond the prior weigh nothing, and cost nothing
+        along, place, volume = along[inside], place[inside], volume[inside]
+        mixed = np.full(len(along), math.log(self.first))
         self.proposals.append((count, proposal))
         for drawn, one in self.proposals:
-            mixed = np.logaddexp(mixed, math.log(drawn) + one.log_density(new))
-        here = math.log(count) + proposal.log_density(self.normal)
+            mixed = np.logaddexp(mixed, math.log(drawn) + one.log_density(along) - volume)
+        here = math.log(count) + proposal.log_density(self.along) - self.volume
         self.mixed = np.concatenate([np.logaddexp(self.mixed, here), mixed])
-        self.normal = np.concatenate([self.normal, new])
-        self.height = np.concatenate([self.height, self.heights(ndtr(new))])
-        self.looked += count
+        self.place = np.concatenate([self.place, place])
+        self.along = np.concatenate([self.along, along])
+        self.volume = np.concatenate([self.volume, volume])
+        self.height = np.concatenate([self.height, self.heights(place)])
+        self.drawn, self.looked = self.drawn + count, self.looked + len(place)
 
-    def _forget(self, light: np.ndarray) -> None:
-        """Places that no longer count, and count even less at higher powers."""
-        self.normal, self.height = self.normal[~light], self.height[~light]
-        self.mixed = self.mixed[~light]
+    def _keep(self, kept: np.ndarray) -> None:
+        """Forget places that no longer count, and count even less at higher powers."""
+        self.place, self.along, self.volume = self.place[kept], self.along[kept], self.volume[kept]
+        self.height, self.mixed = self.height[kept], self.mixed[kept]
 
 
 def _count(weight: np.ndarray) -> float:
     """How many equal weights are worth as much as these (Kish)."""
     return float(weight.sum() ** 2 / (weight**2).sum())
-
-
-def _prior(normal: np.ndarray) -> np.ndarray:
-    """Log density of the standard normal at places (S, P)."""
-    return -0.5 * (normal**2).sum(axis=1) - normal.shape[1] / 2 * math.log(2 * math.pi)
 
 
 def sample(
@@ -174,6 +210,7 @@ def sample(
     wanted: float = 500,
     most: int = 10_000,
     enough: int = 80,
+    coordinates: Coordinates | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Draws:
     """Draws from a log likelihood over the unit cube by adaptive importance sampling.
@@ -193,7 +230,7 @@ def sample(
             return np.maximum(np.array(list(pool.map(density, places))), IMPOSSIBLE)
 
         first = qmc.LatinHypercube(axes, rng=rng).random(max(FIRST, 4 * enough))
-        search, step = _Search(heights, first, enough), int(STEP * enough)
+        search, step = _Search(heights, first, enough, coordinates or Normal()), int(STEP * enough)
         while search.looked < most:
             power = search.approach()
             found = search.effective() if power == 1 else 0.0
@@ -206,8 +243,8 @@ def sample(
     log_weight = search.weights(1.0)
     weight = np.exp(log_weight - log_weight.max())
     kept = _resampled(weight / weight.sum(), DRAWS, rng)
-    evidence = float(log_weight.max() + math.log(weight.sum() / search.looked))
-    return Draws(ndtr(search.normal[kept]), search.height[kept], evidence, search.effective(),
+    evidence = float(log_weight.max() + math.log(weight.sum() / search.drawn))
+    return Draws(search.place[kept], search.height[kept], evidence, search.effective(),
                  tail_shape(weight), search.looked)  # fmt: skip
 
 

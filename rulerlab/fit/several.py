@@ -15,7 +15,6 @@ from rulerlab.fit.dimensionless import (
     ALL_FRAMES,
     AXES,
     FRAMES,
-    WORTH,
     Prepared,
     fit_chain,
     in_other_units,
@@ -74,7 +73,7 @@ def fit_chains(
     if alone is None:
         alone = [fit_chain(motion, pull_section=pull_section, posterior=posterior, seed=seed)
                  for motion in motions]  # fmt: skip
-    gain = 2 * WORTH * max(0.0, sum(_gain(own[0], one, single, law_at(draws.best))
+    gain = 2 * max(0.0, sum(_gain(own[0], one, single, law_at(draws.best))
                             for one, single in zip(own, alone, strict=True)))  # fmt: skip
     chance = float(chdtrc(len(AXES) * (len(own) - 1), gain))
     told = [f"{len(own)} runs together, in units of the pull of the first"]
