@@ -79,6 +79,15 @@ def continues(
     return near
 
 
+def _hinged(sight: Sight, bars: Bars, chain: Chain, over: float) -> np.ndarray:
+    """Which of the bars look like sticks and begin at one of the chain's joints, (B,) bool."""
+    share = np.linspace(0, 1, 25)[:, None]
+    place = bars.start[:, None] + share * (bars.end - bars.start)[:, None]
+    like = (sight.at(sight.evidence, place, -5.0) > 0).mean(1) > SOLID
+    away = np.stack([bars.start, bars.end])[:, :, None] - chain.place
+    return like & (np.linalg.norm(away, axis=-1) < over + REACH * sight.width).any((0, 2))
+
+
 def loose_area(sight: Sight, chain: Chain, over: float) -> float:
     """How much of the picture looks like stick and touches the chain, but is no part of it.
 
@@ -174,7 +183,8 @@ def doubt(
     bars = bars.joined(seen.bars(sight.width).pick(seen.edges > CLEARLY))
     loose = left_over(sight, bars, chain, over)
     loose = loose.pick(~_in_hand(sight, lab, loose, chain, over))
-    if continues(sight, lab, loose, chain, over).any() or len(loose.width) > MOST_LEFT:
+    if (continues(sight, lab, loose, chain, over).any() or len(loose.width) > MOST_LEFT
+            or _hinged(sight, loose, chain, over).any()):
         return (f"a chain of {count} sections stands out, but more strips like its sections lie "
                 "beside it")
     return None
