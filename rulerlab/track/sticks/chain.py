@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rulerlab.track.sticks.equations import add_up
+from rulerlab.track.sticks.equations import add_up, folds_of, terms_of
 
 TREND, LAYER = 5, 3
 SIDEWAYS_PX = 0.2  # by which whole edges lie aside at the least
@@ -59,12 +59,8 @@ class Rods:
 
     def terms(self, joints: np.ndarray) -> np.ndarray:
         """What multiplies the trend for every section of joints (..., N, 2), (..., S, TREND)."""
-        middle = self.place((joints[..., 1:, :] + joints[..., :-1, :]) / 2)
-        way = np.diff(joints, axis=-2)
-        square = np.maximum((way**2).sum(-1), 1e-9)
-        double = ((way[..., 0] ** 2 - way[..., 1] ** 2) / square,
-                  2 * way[..., 0] * way[..., 1] / square)
-        return np.stack([np.ones(square.shape), middle[..., 0], middle[..., 1], *double], -1)
+        terms = terms_of(np.ascontiguousarray(self.place(joints)).reshape(-1, *joints.shape[-2:]))
+        return terms.reshape(*joints.shape[:-2], -1, TREND)
 
     def widths(self, joints: np.ndarray) -> np.ndarray:
         """Width of every section of joints (N, 2) where it lies, its visible side included, px."""
@@ -81,9 +77,8 @@ class Rods:
 
 def folds(joints: np.ndarray) -> np.ndarray:
     """To which side each hinge of joints (..., N, 2) folds: the sine of its angle, (..., S - 1)."""
-    way = np.diff(joints, axis=-2)
-    way = way / np.maximum(np.linalg.norm(way, axis=-1, keepdims=True), 1e-9)
-    return way[..., :-1, 0] * way[..., 1:, 1] - way[..., :-1, 1] * way[..., 1:, 0]
+    folded = folds_of(np.ascontiguousarray(joints, float).reshape(-1, *joints.shape[-2:]))
+    return folded.reshape(*joints.shape[:-2], -1)
 
 
 def rods_of(

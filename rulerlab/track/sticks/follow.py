@@ -33,7 +33,7 @@ from rulerlab.video import Frame
 
 HARDLY = 0.3  # share of a stick's edges that should be seen: with less, its joints are guessed
 SURE = 0.35  # widths: joints known less well than this are told from the chain alone
-SHADOW = 0.06  # widths by which the middle lies aside of a stick that its shadow looks like
+SHADOW = 0.045  # widths by which the middle lies aside of a stick that its shadow looks like
 WITNESS = 0.9  # of the better pass's score: one that sees less has lost the chain
 POOR, AROUND = 0.7, 15  # of the usual score, over frames before and after: the chain is guessed
 PLAIN = 3.0  # contrast of the sticks that tells a mixture from noise
