@@ -106,11 +106,13 @@ class Lines:
     tip_weight: np.ndarray  # (T, S, 2) inverse variance of that
     pin: np.ndarray  # (T, N, 2) from the base joint to the pin of its hinge; NaN: none is seen
     back: np.ndarray  # (T,) inverse variance with which joints are drawn to their base
+    larger: np.ndarray  # (T,) logarithm of how much larger the picture is than the clip on average
 
     def pick(self, frames) -> Lines:
         """Some of the pictures."""
         return Lines(self.base[frames], self.aside[frames], self.weight[frames], self.tip[frames],
-                     self.tip_weight[frames], self.pin[frames], self.back[frames])
+                     self.tip_weight[frames], self.pin[frames], self.back[frames],
+                     self.larger[frames])
 
 
 def frames_of(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -130,12 +132,18 @@ STIFF = 1e-3  # relative error of a rigid length: play of the hinges
 ALTERNATE = 8  # halvings of a step that would fold a hinge to the wrong side
 
 
-def solve(lines: Lines, rods: Rods, *, rounds: int = 4, start: np.ndarray | None = None):
-    """Joints (T, N, 2) that agree best with edges, tips and lengths; covariances (T, 2N, 2N)."""
+def solve(
+    lines: Lines, rods: Rods, *, rounds: int = 4, start: np.ndarray | None = None,
+    stiff: float = STIFF,
+):
+    """Joints (T, N, 2) that agree best with edges, tips and lengths; covariances (T, 2N, 2N).
+
+    `stiff` is the relative error of the lengths.
+    """
     joints = (lines.base if start is None else start).copy()
     normal = np.zeros(0)
     for _ in range(rounds):
-        normal, right, _, _, _ = equations(lines, rods, joints, shared=False)
+        normal, right, _, _, _ = equations(lines, rods, joints, shared=False, stiff=stiff)
         step = np.linalg.solve(normal, right[..., None])[..., 0].reshape(joints.shape)
         joints = _without_flips(joints, step, rods)
     return joints, np.linalg.inv(normal)
@@ -155,7 +163,9 @@ def _without_flips(joints: np.ndarray, step: np.ndarray, rods: Rods) -> np.ndarr
     return joints + share[:, None, None] * step
 
 
-def equations(lines: Lines, rods: Rods, joints: np.ndarray, *, shared: bool = True):
+def equations(
+    lines: Lines, rods: Rods, joints: np.ndarray, *, shared: bool = True, stiff: float = STIFF
+):
     """Normal equations at `joints`: matrix (T, 2N, 2N) and right side for the joints, and for
     what the clip shares (trend, shares of sections that are not full, overhang, layer, top, shade
     of the pins): the coupling (T, 2N, G), matrix (G, G) and right side (G,).
@@ -171,7 +181,8 @@ def equations(lines: Lines, rods: Rods, joints: np.ndarray, *, shared: bool = Tr
         (lines.aside, lines.weight, rods.aside(lines.base), rods.place(lines.base)),
         (lines.tip, lines.tip_weight, rods.overhang_px),
         (lines.pin, rods.pin_px**-2, *rods.rise, rods.shade_px),
-        (rods.share * np.exp(terms @ rods.trend), terms, STIFF, number, rods.share),
+        (rods.share * np.exp(terms @ rods.trend + lines.larger[:, None]), terms, stiff, number,
+         rods.share),
         (over + 4 + LAYER if shared else 0, TREND, over, over + 1, over + 1 + LAYER),
     )
 

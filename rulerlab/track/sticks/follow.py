@@ -14,6 +14,7 @@ import numpy as np
 
 from rulerlab.track.sticks.agree import passes_disagree
 from rulerlab.track.sticks.blur import doubt_of_blur, sharpness
+from rulerlab.track.sticks.breath import with_breath
 from rulerlab.track.sticks.chain import (
     SIDEWAYS_PX,
     Lines,
@@ -95,6 +96,7 @@ class StickFollower:
         rods, shared = fit_shared(lines[0].pick(telling), self.rods)
         lines, rods = with_pins_weighed(lines, rods, shared)
         rods, shared = fit_shared(lines[0].pick(telling), rods)
+        lines = [with_breath(one, rods) for one in lines]
         rods, doubt = with_known_ends(rods, sections_mm)
         joints, full, alone = solve_all(lines[0], rods, shared)
         again, full_again, _ = solve_all(lines[1], rods, shared)
