@@ -52,7 +52,7 @@ def seen(base, true, *, sigma=0.2, tips=0.0):
     shape = (1, SECTIONS, 2)
     return Lines(base[None], off[None], np.broadcast_to(np.eye(2) / sigma**2, shape + (2,)),
                  np.zeros(shape), np.full(shape, tips), np.full((1, *base.shape), np.nan),
-                 np.array([1e-6]))
+                 np.array([1e-6]), np.zeros(1))
 
 
 def test_edges_and_rigid_lengths_place_the_joints_of_an_open_chain():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rulerlab.track.sticks.breath import with_breath
 from rulerlab.track.sticks.chain import Lines, rods_of, solve
 from rulerlab.track.sticks.pins import error_of_pins, find_pins
 
@@ -56,10 +57,28 @@ def test_pins_tell_where_a_folded_stack_lies_along_its_sticks():
     true = np.array([[50.0 + 3 * k, 60.0 + 100.0 * (k % 2)] for k in range(6)])
     base, shape = true + [0.0, 2.5], (1, 5, 2)
     far = Lines(base[None], np.zeros(shape), np.broadcast_to(25.0 * np.eye(2), (*shape, 2)),
-                np.zeros(shape), np.zeros(shape), (true - base)[None], np.array([1e-6]))
+                np.zeros(shape), np.zeros(shape), (true - base)[None], np.array([1e-6]),
+                np.zeros(1))
     rods = rods_of(true, ("full",) * 5, WIDTH, (400, 300))
     blind, _ = solve(far, rods)
     told, covariance = solve(far, replace(rods, pin_px=0.3))
     assert np.abs(blind[0] - true).max() > 2
     assert np.abs(told[0] - true).max() < 0.1
     assert np.sqrt(np.diag(covariance[0])).max() < 0.3
+
+
+def test_pictures_that_are_larger_as_a_whole_are_told_by_their_pins():
+    rng, small = np.random.default_rng(4), np.array([-0.004, 0.0, 0.002, 0.01, -0.008])
+    chains = [np.array([[40.0 + 30 * k, 60.0 + 90.0 * (k % 2)] for k in range(6)]) * np.exp(s)
+              for s in small]
+    base = np.array(chains) + rng.normal(0, 0.3, (5, 6, 2))
+    shape = (5, 5, 2)
+    lines = Lines(base, np.zeros(shape), np.broadcast_to(0.1 * np.eye(2), (*shape, 2)),
+                  np.zeros(shape), np.zeros(shape), np.array(chains) - base, np.full(5, 1e-6),
+                  np.zeros(5))
+    rods = rods_of(chains[1], ("full",) * 5, WIDTH, (400, 300))
+    assert not with_breath(lines, rods).larger.any()  # no pins are trusted
+    told = with_breath(lines, replace(rods, pin_px=0.1))
+    assert np.abs(told.larger - small).max() < 5e-4
+    joints, _ = solve(told, replace(rods, pin_px=0.1))
+    assert np.abs(joints - chains).max() < 0.15

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rulerlab.track.sticks.equations import add_up
+from rulerlab.track.sticks.equations import add_up, folds_of, terms_of
 
 TREND, LAYER = 5, 3
 SIDEWAYS_PX = 0.2  # by which whole edges lie aside at the least
@@ -59,12 +59,8 @@ class Rods:
 
     def terms(self, joints: np.ndarray) -> np.ndarray:
         """What multiplies the trend for every section of joints (..., N, 2), (..., S, TREND)."""
-        middle = self.place((joints[..., 1:, :] + joints[..., :-1, :]) / 2)
-        way = np.diff(joints, axis=-2)
-        square = np.maximum((way**2).sum(-1), 1e-9)
-        double = ((way[..., 0] ** 2 - way[..., 1] ** 2) / square,
-                  2 * way[..., 0] * way[..., 1] / square)
-        return np.stack([np.ones(square.shape), middle[..., 0], middle[..., 1], *double], -1)
+        terms = terms_of(np.ascontiguousarray(self.place(joints)).reshape(-1, *joints.shape[-2:]))
+        return terms.reshape(*joints.shape[:-2], -1, TREND)
 
     def widths(self, joints: np.ndarray) -> np.ndarray:
         """Width of every section of joints (N, 2) where it lies, its visible side included, px."""
@@ -81,9 +77,8 @@ class Rods:
 
 def folds(joints: np.ndarray) -> np.ndarray:
     """To which side each hinge of joints (..., N, 2) folds: the sine of its angle, (..., S - 1)."""
-    way = np.diff(joints, axis=-2)
-    way = way / np.maximum(np.linalg.norm(way, axis=-1, keepdims=True), 1e-9)
-    return way[..., :-1, 0] * way[..., 1:, 1] - way[..., :-1, 1] * way[..., 1:, 0]
+    folded = folds_of(np.ascontiguousarray(joints, float).reshape(-1, *joints.shape[-2:]))
+    return folded.reshape(*joints.shape[:-2], -1)
 
 
 def rods_of(
@@ -111,11 +106,13 @@ class Lines:
     tip_weight: np.ndarray  # (T, S, 2) inverse variance of that
     pin: np.ndarray  # (T, N, 2) from the base joint to the pin of its hinge; NaN: none is seen
     back: np.ndarray  # (T,) inverse variance with which joints are drawn to their base
+    larger: np.ndarray  # (T,) logarithm of how much larger the picture is than the clip on average
 
     def pick(self, frames) -> Lines:
         """Some of the pictures."""
         return Lines(self.base[frames], self.aside[frames], self.weight[frames], self.tip[frames],
-                     self.tip_weight[frames], self.pin[frames], self.back[frames])
+                     self.tip_weight[frames], self.pin[frames], self.back[frames],
+                     self.larger[frames])
 
 
 def frames_of(joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -135,12 +132,18 @@ STIFF = 1e-3  # relative error of a rigid length: play of the hinges
 ALTERNATE = 8  # halvings of a step that would fold a hinge to the wrong side
 
 
-def solve(lines: Lines, rods: Rods, *, rounds: int = 4, start: np.ndarray | None = None):
-    """Joints (T, N, 2) that agree best with edges, tips and lengths; covariances (T, 2N, 2N)."""
+def solve(
+    lines: Lines, rods: Rods, *, rounds: int = 4, start: np.ndarray | None = None,
+    stiff: float = STIFF,
+):
+    """Joints (T, N, 2) that agree best with edges, tips and lengths; covariances (T, 2N, 2N).
+
+    `stiff` is the relative error of the lengths.
+    """
     joints = (lines.base if start is None else start).copy()
     normal = np.zeros(0)
     for _ in range(rounds):
-        normal, right, _, _, _ = equations(lines, rods, joints, shared=False)
+        normal, right, _, _, _ = equations(lines, rods, joints, shared=False, stiff=stiff)
         step = np.linalg.solve(normal, right[..., None])[..., 0].reshape(joints.shape)
         joints = _without_flips(joints, step, rods)
     return joints, np.linalg.inv(normal)
@@ -160,7 +163,9 @@ def _without_flips(joints: np.ndarray, step: np.ndarray, rods: Rods) -> np.ndarr
     return joints + share[:, None, None] * step
 
 
-def equations(lines: Lines, rods: Rods, joints: np.ndarray, *, shared: bool = True):
+def equations(
+    lines: Lines, rods: Rods, joints: np.ndarray, *, shared: bool = True, stiff: float = STIFF
+):
     """Normal equations at `joints`: matrix (T, 2N, 2N) and right side for the joints, and for
     what the clip shares (trend, shares of sections that are not full, overhang, layer, top, shade
     of the pins): the coupling (T, 2N, G), matrix (G, G) and right side (G,).
@@ -176,7 +181,8 @@ def equations(lines: Lines, rods: Rods, joints: np.ndarray, *, shared: bool = Tr
         (lines.aside, lines.weight, rods.aside(lines.base), rods.place(lines.base)),
         (lines.tip, lines.tip_weight, rods.overhang_px),
         (lines.pin, rods.pin_px**-2, *rods.rise, rods.shade_px),
-        (rods.share * np.exp(terms @ rods.trend), terms, STIFF, number, rods.share),
+        (rods.share * np.exp(terms @ rods.trend + lines.larger[:, None]), terms, stiff, number,
+         rods.share),
         (over + 4 + LAYER if shared else 0, TREND, over, over + 1, over + 1 + LAYER),
     )
 

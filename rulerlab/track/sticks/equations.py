@@ -37,6 +37,37 @@ def _add_shared(common, common_right, weight, miss, extra):
 
 
 @compiled
+def terms_of(places):
+    """What multiplies the trend for the sections of chains (T, N, 2) in spans, (T, N - 1, 5): 1,
+    the middle of the section, and cosine and sine of twice the angle of its slope."""
+    frames, points, _ = places.shape
+    terms = np.ones((frames, points - 1, 5))
+    for t in range(frames):
+        for k in range(points - 1):
+            for c in range(2):
+                terms[t, k, 1 + c] = 0.5 * (places[t, k, c] + places[t, k + 1, c])
+            wx, wy = (places[t, k + 1, 0] - places[t, k, 0], places[t, k + 1, 1] - places[t, k, 1])
+            square = max(wx * wx + wy * wy, 1e-12)
+            terms[t, k, 3], terms[t, k, 4] = (wx * wx - wy * wy) / square, 2 * wx * wy / square
+    return terms
+
+
+@compiled
+def folds_of(joints):
+    """To which side each hinge of chains (T, N, 2) folds: the sine of its angle, (T, N - 2)."""
+    frames, points, _ = joints.shape
+    sine = np.zeros((frames, points - 2))
+    for t in range(frames):
+        for k in range(points - 2):
+            ax, ay = joints[t, k + 1, 0] - joints[t, k, 0], joints[t, k + 1, 1] - joints[t, k, 1]
+            bx, by = (joints[t, k + 2, 0] - joints[t, k + 1, 0],
+                      joints[t, k + 2, 1] - joints[t, k + 1, 1])
+            size = max(np.hypot(ax, ay) * np.hypot(bx, by), 1e-9)
+            sine[t, k] = (ax * by - ay * bx) / size
+    return sine
+
+
+@compiled
 def add_up(joints, base, back, edges, tips, pins, lengths, shared):
     """Normal equations of T pictures of a chain of S sections at `joints` (T, N, 2).
 

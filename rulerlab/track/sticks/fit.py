@@ -104,7 +104,7 @@ def _look(frame: Frame, wood: Wood, joints: np.ndarray, before: np.ndarray | Non
     back = 1 / (LOOSE * rods.width_px) ** 2
     lines = Lines(joints[None].copy(), aside[None], total[None], tip[None],
                   np.where(good, 1 / TIP_PX**2, 0.0)[None], np.full((1, *joints.shape), np.nan),
-                  np.array([back]))
+                  np.array([back]), np.zeros(1))
     moved, covariance = solve(lines, rods, rounds=3)
     known = widths[np.isfinite(widths)]
     widening = float(np.median(known)) if len(known) else 0.0

@@ -14,6 +14,7 @@ import numpy as np
 
 from rulerlab.track.sticks.agree import passes_disagree
 from rulerlab.track.sticks.blur import doubt_of_blur, sharpness
+from rulerlab.track.sticks.breath import with_breath
 from rulerlab.track.sticks.chain import (
     SIDEWAYS_PX,
     Lines,
@@ -33,7 +34,7 @@ from rulerlab.video import Frame
 
 HARDLY = 0.3  # share of a stick's edges that should be seen: with less, its joints are guessed
 SURE = 0.35  # widths: joints known less well than this are told from the chain alone
-SHADOW = 0.06  # widths by which the middle lies aside of a stick that its shadow looks like
+SHADOW = 0.045  # widths by which the middle lies aside of a stick that its shadow looks like
 WITNESS = 0.9  # of the better pass's score: one that sees less has lost the chain
 POOR, AROUND = 0.7, 15  # of the usual score, over frames before and after: the chain is guessed
 PLAIN = 3.0  # contrast of the sticks that tells a mixture from noise
@@ -95,6 +96,7 @@ class StickFollower:
         rods, shared = fit_shared(lines[0].pick(telling), self.rods)
         lines, rods = with_pins_weighed(lines, rods, shared)
         rods, shared = fit_shared(lines[0].pick(telling), rods)
+        lines = [with_breath(one, rods) for one in lines]
         rods, doubt = with_known_ends(rods, sections_mm)
         joints, full, alone = solve_all(lines[0], rods, shared)
         again, full_again, _ = solve_all(lines[1], rods, shared)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from rulerlab.track.pixels import compiled
+from rulerlab.track.pixels import compiled, middle_of
 from rulerlab.track.sticks.chain import Rods
 from rulerlab.track.sticks.edges import NEAR, Wood, is_free, wood_at
 from rulerlab.video import Frame
 
 BETWEEN = (0.2, 0.8)  # of stick and ground: a mixture
+LEVELS = (0.6, 1.5)  # of what the sticks usually show: what a frame may show on them
 LEVEL = 0.1  # by which a mixture may change over 4 px and be one level, not a rise
 ASIDE = 1.0  # widths to either side of a stick in which its double is looked for
 DOUBLE = 0.25  # widths of a mixture, more than usual, in two sticks at least
@@ -23,10 +24,25 @@ ALONG_PX = 1.5  # along the stick: places whose mean is taken against noise
 
 
 @compiled
+def _level(luma, u, v, mix, joints):
+    """What the frame shows on its sticks where most of it shows 1: the exposure may change."""
+    values, count = np.empty(LINES * (len(joints) - 1)), 0
+    for k in range(len(joints) - 1):
+        for m in range(LINES):
+            share = 0.1 + 0.8 * m / (LINES - 1)
+            x = joints[k, 0] + share * (joints[k + 1, 0] - joints[k, 0])
+            y = joints[k, 1] + share * (joints[k + 1, 1] - joints[k, 1])
+            values[count] = wood_at(luma, u, v, mix, x, y)
+            count += 1
+    return min(max(middle_of(values, count), LEVELS[0]), LEVELS[1])
+
+
+@compiled
 def _mixed(luma, u, v, mix, joints, widths):
     """Length across each stick, px, over which the picture stays at a mixture, on average."""
     high, wide = luma.shape
-    mixed = np.zeros(len(joints) - 1)
+    mixed, level = np.zeros(len(joints) - 1), _level(luma, u, v, mix, joints)
+    low, most = BETWEEN[0] * level, BETWEEN[1] * level
     for k in range(len(joints) - 1):
         reach = int((0.5 + ASIDE) * widths[k])
         wx, wy = joints[k + 1, 0] - joints[k, 0], joints[k + 1, 1] - joints[k, 1]
@@ -39,7 +55,7 @@ def _mixed(luma, u, v, mix, joints, widths):
                 y = joints[k, 1] + share * wy + s * ux
                 if not (5 < x < wide - 6 and 5 < y < high - 6):
                     continue
-                if not BETWEEN[0] / 2 < wood_at(luma, u, v, mix, x, y) < 1 - BETWEEN[0] / 2:
+                if not low / 2 < wood_at(luma, u, v, mix, x, y) < level - low / 2:
                     continue
                 value, before, after = 0.0, 0.0, 0.0
                 for along in (-ALONG_PX, 0.0, ALONG_PX):
@@ -47,7 +63,7 @@ def _mixed(luma, u, v, mix, joints, widths):
                     value += wood_at(luma, u, v, mix, px, py) / 3
                     before += wood_at(luma, u, v, mix, px + 2 * uy, py - 2 * ux) / 3
                     after += wood_at(luma, u, v, mix, px - 2 * uy, py + 2 * ux) / 3
-                if not BETWEEN[0] < value < BETWEEN[1] or abs(after - before) > LEVEL:
+                if not low < value < most or abs(after - before) > LEVEL * level:
                     continue
                 if is_free(joints, x, y, k, k, 0.5 * widths[k] + NEAR):
                     mixed[k] += EVERY / LINES
