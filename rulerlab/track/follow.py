@@ -22,6 +22,7 @@ from rulerlab.track.sticks.agree import disagreeing
 from rulerlab.track.sticks.follow import Chains, StickFollower
 from rulerlab.track.tagged import follow_tagged
 
+MOST = 0.7  # share of the frames that settles how many marks there are
 CLEAR_COST = 5.0  # of an order that leaves no doubt
 SINGLE = 0.02  # share of frames that one pass may reach alone without a word
 PLAINLY = 0.85  # share of the edges of bare sticks that is seen where errors are as stated
@@ -47,6 +48,7 @@ def follow(measured: Measured, rig: Rig, view: View | None) -> Followed:
         start, order = candidates[0], _order_blocks(sample, pull, number)
         sections = None
     else:
+        _refuse_longer_chain(plane, colours, counts, pull, rig, view)
         start, order, number = _best_order(plane, colours, candidates, pull, rig, number, view)
         sections = _sections_mm(rig, view, number)
     assigned = link_chain(
@@ -212,6 +214,26 @@ def _sections_mm(rig: Rig, view: View | None, number: int) -> np.ndarray | None:
     return np.array(lengths)
 
 
+def _most_misfit(count: int) -> float:
+    """Of a chain of so many points; what fits worse is none."""
+    return 120.0 + 10 * count
+
+
+def _refuse_longer_chain(plane, colours, counts, pull, rig, view) -> None:
+    """Raise InputError where all the marks form one chain, but rig.toml counts fewer."""
+    usual = int(np.bincount(counts).argmax())
+    if rig.points is None or usual <= rig.points or (counts == usual).mean() < MOST:
+        return
+    t = int(np.argmax(counts == usual))
+    _, cost = order_ruler(plane[t], colours[t], pull, count=usual,
+                          tolerance=0.015 if _true_lengths(view) else 0.03)
+    if cost < _most_misfit(usual):
+        raise InputError(
+            f"rig.toml says points = {rig.points}, but most frames show a chain of {usual} marks; "
+            "count the marks, or leave `points` out"
+        )
+
+
 def _best_order(plane, colours, candidates, pull, rig, number, view):
     """The frame in which the chain reads most clearly, and its order."""
     best = (np.inf, candidates[0], np.arange(number), number)
@@ -230,7 +252,7 @@ def _best_order(plane, colours, candidates, pull, rig, number, view):
         if best[0] < CLEAR_COST:
             break
     cost, start, order, count = best
-    if cost > 120 + 10 * count:
+    if cost > _most_misfit(count):
         raise QualityError(
             f"{len(plane[start])} marks are seen, but no {count} of them form a chain of rigid "
             f"sections (misfit {cost:.0f}); is something else of that colour in view, or is a "
