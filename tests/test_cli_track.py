@@ -221,7 +221,7 @@ def test_rig_toml_beside_the_clip_is_used_and_named(track, clip, tmp_path):
 
 @pytest.mark.parametrize(("text", "words"), [
     ("points = 11", ["points = 11", "8 marks"]),
-    ("points = 5", ["points = 5", "8 marks"]),
+    ("points = 5", ["points = 5", "chain of 8 marks"]),
     ("pints = 8", ["'pints'", "'points'"]),
     ('[marks]\ncolors = ["green"]', ["'colors'", "[marks]", "'colours'"]),
     ("[ruler]\nsection_mm = 5", ["'section_mm'", "'sections_mm'"]),

@@ -68,6 +68,16 @@ def test_black_and_white_dots_are_found_where_rig_toml_speaks_of_dots(ink, groun
     assert_centred(spots, 0.1)
 
 
+def test_black_spots_are_no_dots_where_dots_of_a_colour_are_seen():
+    canvas = drawn.paper(360, 240)
+    for centre in DOTS:
+        drawn.disc(canvas, centre, 7.3, drawn.RED)
+        drawn.disc(canvas, centre + [25.0, 20.0], 7.3, (25, 25, 25))
+    for wanted in ([], ["red"]):
+        _, spots = spots_in(canvas, grey=True, wanted=wanted)
+        assert_centred(spots, 0.1)
+
+
 def test_dots_on_a_ground_of_their_own_colour_are_refused_with_what_to_do():
     canvas = drawn.paper(360, 240)
     for centre in DOTS:

@@ -167,7 +167,7 @@ def test_points_that_are_filled_in_lie_within_their_errors(rigid):
                                        sigma=0.1)
         assert np.isfinite(filled).all()
         assert_allclose(filled[~gone], seen[~gone])
-        sigma = np.sqrt(np.diagonal(covariance[gone], axis1=-2, axis2=-1))
+        sigma = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1))
         z.append((filled[gone] - truth[gone]) / sigma)
         size.append(filled[gone] - truth[gone])
     assert 0.3 < np.sqrt(np.mean(np.square(np.concatenate(z)))) < 1.4

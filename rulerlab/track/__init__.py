@@ -180,8 +180,11 @@ def _health(recording: Recording, measured: Measured, followed: Followed) -> dic
 
 
 def _finish(measured, followed, view, height, rig, health) -> tuple[Tracks, float]:
-    """Drop what can't be trusted, scale the errors, fill the gaps, and say which is which."""
-    position = followed.position_px.copy()
+    """Drop what can't be trusted, scale the errors, fill the gaps, and say which is which.
+
+    The arrays of `followed` become those of the tracks: a long clip has no room for two of each.
+    """
+    position, covariance = followed.position_px, followed.covariance_px
     for name in ("duplicates", "ghosts", "corrupt"):
         position[health[name]] = np.nan
     frames = len(position)
@@ -196,21 +199,15 @@ def _finish(measured, followed, view, height, rig, health) -> tuple[Tracks, floa
     few = slice(None, None, 1 + frames // ENOUGH)
     jacobian = _jacobian(position[few], view and view.part(few), height)
     scale = _scale(measured, followed, position, plane, few, jacobian, lengths, view)
-    covariance = scale**2 * followed.covariance_px
+    covariance *= scale**2
     covariance += (FLOOR_PX**2 + followed.lasting_px**2) * np.eye(2)
     spread = np.sqrt(np.nanmedian(covariance[..., 0, 0]) * np.nanmedian(jacobian[..., 0, 0] ** 2))
-    filled, extra = fill_gaps(
+    missing = ~np.isfinite(plane[..., 0])
+    plane, extra = fill_gaps(
         measured.time_s, plane, lengths if view is not None else None, sigma=float(spread)
     )
-    missing = ~np.isfinite(plane[..., 0])
-    for some in _blocks(frames):
-        gone, part = missing[some], view and view.part(some)
-        if gone.any():
-            back = filled[some] * [1, -1] if part is None else part.to_px(filled[some], height)
-            position[some][gone] = back[gone]
-            slope = _jacobian(np.where(np.isfinite(back), back, 0.0), part, height)
-            inverse = np.linalg.inv(slope[gone])
-            covariance[some][gone] = inverse @ extra[some][gone] @ np.swapaxes(inverse, -1, -2)
+    _bring_back(position, covariance, missing, plane, extra, view, height)
+    del plane, jacobian
     if followed.guessed is not None:
         missing |= followed.guessed
     status = np.where(missing, PREDICTED, DETECTED)
@@ -220,6 +217,21 @@ def _finish(measured, followed, view, height, rig, health) -> tuple[Tracks, floa
     status[lost] = LOST
     position[lost], covariance[lost] = np.nan, np.nan
     return Tracks(measured.time_s, position, covariance, status), scale
+
+
+def _bring_back(position, covariance, missing, filled, extra, view, height) -> None:
+    """Write what was filled in, in the plane, into pixels where a point was `missing` (T, N)."""
+    done = 0
+    for some in _blocks(len(position)):
+        gone, part = missing[some], view and view.part(some)
+        if gone.any():
+            own = extra[done : done + gone.sum()]
+            done += len(own)
+            back = filled[some] * [1, -1] if part is None else part.to_px(filled[some], height)
+            position[some][gone] = back[gone]
+            slope = _jacobian(np.where(np.isfinite(back), back, 0.0), part, height)
+            inverse = np.linalg.inv(slope[gone])
+            covariance[some][gone] = inverse @ own @ np.swapaxes(inverse, -1, -2)
 
 
 def _check_seen(position_px: np.ndarray) -> None:

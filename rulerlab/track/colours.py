@@ -96,15 +96,14 @@ def find_colours(
     dots are found when they are wanted, and `grey` ones when nothing else is said.
     """
     hues = [colour_hue(name) for name in wanted if not is_grey(name)]
-    if len(hues) < len(wanted):
-        grey = True
     rated = []
     if hues or not wanted:
         groups = _groups(frames, False)
         if hues:
             groups = [g for g in groups if min(_turn(_hue(g), hue) for hue in hues) < 30]
         rated += [(_rate(group, len(frames)), group, False) for group in groups]
-    if grey and (wanted or max((rate[0] for rate, *_ in rated), default=0) < FEW):
+    few = not wanted and max((rate[0] for rate, *_ in rated), default=0) < FEW
+    if len(hues) < len(wanted) or (grey and few):
         rated += [(_rate(group, len(frames)), group, True) for group in _groups(frames, True)]
     rated = sorted((r for r in rated if r[0][0] >= 2), key=lambda r: -r[0][0])
     if not rated:

@@ -9,6 +9,7 @@ from rulerlab.rig import DIRECTIONS, Rig
 from rulerlab.track.link import link_chain
 from rulerlab.track.measure import Measured
 from rulerlab.track.order import (
+    SHORT,
     is_straight,
     most_rigid_order,
     on_one_line,
@@ -22,7 +23,8 @@ from rulerlab.track.sticks.agree import disagreeing
 from rulerlab.track.sticks.follow import Chains, StickFollower
 from rulerlab.track.tagged import follow_tagged
 
-CLEAR_COST = 5.0  # of an order that leaves no doubt
+MOST = 0.7  # share of the frames that settles how many marks there are
+CLEAR_COST, PLAIN_COST = 5.0, 30.0  # of an order that leaves no doubt, and hardly any
 SINGLE = 0.02  # share of frames that one pass may reach alone without a word
 PLAINLY = 0.85  # share of the edges of bare sticks that is seen where errors are as stated
 
@@ -34,7 +36,7 @@ def follow(measured: Measured, rig: Rig, view: View | None) -> Followed:
     if measured.sticks is not None:
         return _follow_sticks(measured.sticks, rig)
     plane = _plane(measured, view)
-    colours = [spots[:, 5].astype(int) for spots in measured.spots]
+    colours = [spots[:, 5].astype(np.int8) for spots in measured.spots]
     counts = np.array([len(spots) for spots in measured.spots])
     number, notes = _number(counts, rig)
     candidates = _promising(counts, number)
@@ -47,20 +49,22 @@ def follow(measured: Measured, rig: Rig, view: View | None) -> Followed:
         start, order = candidates[0], _order_blocks(sample, pull, number)
         sections = None
     else:
+        _refuse_longer_chain(plane, colours, counts, pull, rig, view)
         start, order, number = _best_order(plane, colours, candidates, pull, rig, number, view)
         sections = _sections_mm(rig, view, number)
     assigned = link_chain(
         plane, colours, start, order, sections=sections, rigid=kind == "ruler",
         known=_true_lengths(view),
     )
+    del plane, colours  # a long clip needs the room
     followed = collect(measured, assigned, kind, notes)
     if rig.points is None:
         notes.append(f"points = {number} (counted)")
-    if kind == "ruler":
-        upright = np.array([1, -1]) if view is None else np.array([1, 1])
-        position = followed.position_px if view is None else view.to_mm(
-            followed.position_px, np.zeros(number))
-        order = most_rigid_order(position * upright, pull)
+    if kind == "ruler" and number <= SHORT:
+        position = followed.position_px * [1, -1]
+        if view is not None:
+            position = view.to_mm(followed.position_px, np.zeros(number))
+        order = most_rigid_order(position, pull)
         if order is not None:
             followed = in_order(followed, order, "order of the points found from the motion")
     if rig.pull is None:
@@ -135,7 +139,7 @@ def _plane(measured: Measured, view: View | None) -> list[np.ndarray]:
         elif together.size:
             part = view.part(slice(begin, begin + BLOCK))
             together = part.to_mm(together, np.zeros(together.shape[1]))
-        plane += [row[: len(own)] for row, own in zip(together, spots, strict=True)]
+        plane += [row[: len(own)].copy() for row, own in zip(together, spots, strict=True)]
     return plane
 
 
@@ -212,6 +216,21 @@ def _sections_mm(rig: Rig, view: View | None, number: int) -> np.ndarray | None:
     return np.array(lengths)
 
 
+def _refuse_longer_chain(plane, colours, counts, pull, rig, view) -> None:
+    """Raise InputError where all the marks form one chain, but rig.toml counts fewer."""
+    usual = int(np.bincount(counts).argmax())
+    if rig.points is None or usual <= rig.points or (counts == usual).mean() < MOST:
+        return
+    t = int(np.argmax(counts == usual))
+    _, cost = order_ruler(plane[t], colours[t], pull, count=usual,
+                          tolerance=0.015 if _true_lengths(view) else 0.03)
+    if cost < PLAIN_COST:
+        raise InputError(
+            f"rig.toml says points = {rig.points}, but most frames show a chain of {usual} marks; "
+            "count the marks, or leave `points` out"
+        )
+
+
 def _best_order(plane, colours, candidates, pull, rig, number, view):
     """The frame in which the chain reads most clearly, and its order."""
     best = (np.inf, candidates[0], np.arange(number), number)
@@ -225,7 +244,7 @@ def _best_order(plane, colours, candidates, pull, rig, number, view):
             cost += 60.0 * (number - count)
             if cost < best[0]:
                 best = (cost, t, order, count)
-            if cost < 30:
+            if cost < PLAIN_COST:
                 break
         if best[0] < CLEAR_COST:
             break

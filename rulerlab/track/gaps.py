@@ -8,24 +8,27 @@ import numpy as np
 def fill_gaps(
     time_s: np.ndarray, position: np.ndarray, sections: np.ndarray | None, *, sigma: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (T, N, 2) with the NaN filled, and covariances (T, N, 2, 2) of the filled ones.
+    """Positions (T, N, 2) with the NaN filled, and covariances (M, 2, 2) of the M that were filled,
+    frame by frame.
 
     Between two sightings a point moves like a random walk tied at both ends; rigid `sections`
     (N-1,) to its neighbours then narrow it down. `sigma` is the error of a seen point.
     """
-    frames, points = position.shape[:2]
     filled = position.copy()
-    covariance = np.full((frames, points, 2, 2), np.nan)
     missing = ~np.isfinite(position[..., 0])
-    for k in range(points):
-        if missing[:, k].all() or not missing[:, k].any():
-            continue
-        filled[:, k], spread = _bridge(time_s, position[:, k], sigma)
-        covariance[missing[:, k], k] = (spread[missing[:, k]] ** 2)[:, None, None] * np.eye(2)
+    covariance = np.full((int(missing.sum()), 2, 2), np.nan)
+    place = np.cumsum(missing).reshape(missing.shape) - 1  # in `covariance`
+    for k in range(position.shape[1]):
+        gone = missing[:, k]
+        if gone.any() and not gone.all():
+            filled[:, k], spread = _bridge(time_s, position[:, k], sigma)
+            covariance[place[gone, k]] = (spread[gone] ** 2)[:, None, None] * np.eye(2)
     if sections is not None:
         for t in np.flatnonzero(missing.any(1)):
             if np.isfinite(filled[t]).all():
-                _narrow(filled[t], covariance[t], missing[t], sections, sigma)
+                free = np.flatnonzero(missing[t])
+                own = _narrow(filled[t], covariance[place[t, free]], free, sections, sigma)
+                covariance[place[t, free]] = own
     return filled, covariance
 
 
@@ -54,30 +57,30 @@ def _bridge(time_s: np.ndarray, position: np.ndarray, sigma: float):
     return filled, spread
 
 
-def _narrow(points, covariance, missing, sections, sigma: float) -> None:
-    """Gauss-Newton on the missing points of one frame: the bridge as prior, lengths as data."""
-    free = np.flatnonzero(missing)
-    slot = {int(k): i for i, k in enumerate(free)}
+def _narrow(points, covariance, free, sections, sigma: float) -> np.ndarray:
+    """Gauss-Newton on the missing points of one frame: the bridge as prior, lengths as data.
+
+    Moves the `free` (m,) of the `points` (N, 2), returns their new covariances (m, 2, 2).
+    """
+    slot = {int(k): 2 * i for i, k in enumerate(free)}
     prior = points[free].copy()
     information0 = np.zeros((2 * len(free), 2 * len(free)))
-    for i, k in enumerate(free):
-        information0[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = np.linalg.inv(covariance[k])
+    for i, own in enumerate(covariance):
+        information0[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = np.linalg.inv(own)
     spread = 1.5 * sigma + 0.001 * sections
     information = information0
     for _ in range(12):
         information = information0.copy()
         right = information0 @ (prior - points[free]).ravel()
         for s, length in enumerate(sections):
-            if not (missing[s] or missing[s + 1]):
+            if not (s in slot or s + 1 in slot):
                 continue
             link = points[s + 1] - points[s]
             gap = max(np.linalg.norm(link), 1e-9)
-            unit = link / gap
             row = np.zeros(2 * len(free))
-            if missing[s]:
-                row[2 * slot[s] : 2 * slot[s] + 2] = -unit
-            if missing[s + 1]:
-                row[2 * slot[s + 1] : 2 * slot[s + 1] + 2] = unit
+            for end, sign in ((s, -1), (s + 1, 1)):
+                if end in slot:
+                    row[slot[end] : slot[end] + 2] = sign * link / gap
             information += np.outer(row, row) / spread[s] ** 2
             right += row * (length - gap) / spread[s] ** 2
         change = np.linalg.solve(information, right)
@@ -87,5 +90,5 @@ def _narrow(points, covariance, missing, sections, sigma: float) -> None:
         if size < 1e-6 * float(np.median(sections)):
             break
     inverse = np.linalg.inv(information)
-    for i, k in enumerate(free):
-        covariance[k] = inverse[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] + sigma**2 * np.eye(2)
+    own = [inverse[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] for i in range(len(free))]
+    return np.array(own) + sigma**2 * np.eye(2)

@@ -103,11 +103,9 @@ def most_rigid_order(position: np.ndarray, pull: np.ndarray) -> np.ndarray | Non
     """The order of a few points (T, N, 2) in which neighbours keep their distance all the time.
 
     One picture of a short ruler allows for several zig-zags; its motion allows for one. None when
-    the points hardly move, when they are too many to try, or when their order is right already.
+    the points hardly move or their order is right already; SHORT is the most points to try.
     """
     number = position.shape[1]
-    if not 3 <= number <= SHORT:
-        return None
     apart = np.linalg.norm(position[:, :, None] - position[:, None], axis=-1)
     usual = np.nanmedian(apart, axis=0)
     change = 1.48 * np.nanmedian(np.abs(apart - usual), axis=0) / np.maximum(usual, 1e-9)

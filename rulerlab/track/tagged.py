@@ -56,12 +56,11 @@ def follow_tagged(measured: Measured, rig: Rig, view: View | None) -> Followed:
 
 def _refuse_turning(measured: Measured, chain: np.ndarray) -> None:
     """Raise InputError where tags turn against each other: those of blocks on a rail do not."""
-    if len(chain) < 2:
-        return
     turn = bodies_of(measured.corners, chain, None, np.zeros(len(chain))).turn
-    turn = turn[np.isfinite(turn).any(axis=1)]
-    among = turn - np.nanmedian(turn, axis=1, keepdims=True)
-    swing = np.nanpercentile(among, 95, axis=0) - np.nanpercentile(among, 5, axis=0)
+    turn = turn[np.isfinite(turn).sum(axis=1) >= 2]
+    among = (turn - np.nanmedian(turn, axis=1, keepdims=True)).T
+    swing = np.array([np.ptp(np.percentile(own[np.isfinite(own)], [5, 95]))
+                      if np.isfinite(own).any() else 0.0 for own in among])
     if (swing > TURNING).sum() >= 2:
         raise InputError(
             f"tags {chain[swing > TURNING].tolist()} turn against the others: on a ruler? Then say "
