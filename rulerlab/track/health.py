@@ -83,7 +83,7 @@ def blended(health: FrameHealth, position_px: np.ndarray, sharp: np.ndarray | No
         step = position_px[t + 1] - position_px[t - 1]
         if unlike[t] or farthest(step) <= GHOST_PX:
             continue
-        if sharp is None:
+        if sharp is None or usual is None:
             if like[t]:
                 found.append(t)
             continue
