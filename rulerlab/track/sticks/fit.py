@@ -25,6 +25,7 @@ RUNS = 5.0  # samples of an edge that err together, at least, when a frame can't
 WASHED = 0.6   # widths over which the edges of a stick rise that moved by more than its width
 WIDER = 0.15  # of the way it moved: by so much each edge of such a stick may lie outwards
 BARE = 0.3  # share of a hidden stick's axis on which no stick is seen: then it is not there
+PIN = 0.1  # widths: error of a pin while nobody knows how well they agree with the edges
 SMEARED = 0.25  # widths that a hinge may move between two frames for its pin to count
 SETTLED_PX = 0.05  # joints that a round moves by less are where they belong
 REPEATS, FEW = 4, 4  # of the robust lines; samples that make none
@@ -64,13 +65,15 @@ def fit_chain(
 
 
 def with_pins(frame: Frame, fit: Fit, rods: Rods, before: np.ndarray | None) -> Fit:
-    """The fit, and where the pins of the hinges are seen in its frame, unless they moved far since
-    the last one, in which the joints (N, 2) lay at `before`: motion smears them."""
+    """The fit, drawn to the pins of its hinges where they are seen in its frame, unless they moved
+    far since the last one, in which the joints (N, 2) lay at `before`: motion smears them."""
     pins = find_pins(frame.luma, fit.joints_px, rods.width_px)
     if before is not None:
         far = np.linalg.norm(fit.joints_px - before, axis=1) > SMEARED * rods.width_px
         pins[far] = np.nan
-    return replace(fit, lines=replace(fit.lines, pin=pins - fit.lines.base))
+    lines = replace(fit.lines, pin=pins - fit.lines.base)
+    joints, _ = solve(lines, replace(rods, pin_px=PIN * rods.width_px), rounds=2)
+    return replace(fit, lines=lines, joints_px=joints[0])
 
 
 def _look(frame: Frame, wood: Wood, joints: np.ndarray, before: np.ndarray | None, rods: Rods,

@@ -47,10 +47,11 @@ class Pass:
         if fit is None:
             self._step = None
             return
+        fit = with_pins(frame, fit, self._rods, self._last)
         self._step = None if self._last is None else fit.joints_px - self._last
-        self.fits[frame.index] = with_pins(frame, fit, self._rods, self._last)
         self._last, self._usual = fit.joints_px, fit.score
         self._enough = np.clip(np.nanmin(fit.seen, initial=1.0) - WORSE, FAIRLY, WELL)
+        self.fits[frame.index] = fit
         self.mixed[frame.index] = mixed_px(frame, self._wood, fit.joints_px, self._rods)
 
     def _begin(self, frame: Frame) -> Fit | None:

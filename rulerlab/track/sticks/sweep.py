@@ -14,6 +14,7 @@ TURNS = 121
 TURN, COARSE = np.radians(0.75), 3
 ALONG = 32
 NUDGE, FINE = 1.5, 0.17  # widths: how far a whole chain is looked for, and in which steps
+SHIFTED = 0.004  # of all places: what each step of a shift has to gain
 PLACES = 8  # along each section
 KNOWN = 0.35  # what a place on a section counts that was placed before
 
@@ -95,7 +96,7 @@ def _best_shift(luma, u, v, mix, joints, width, reach):
     most, best = -np.inf, np.zeros(2)
     for i in range(-steps, steps + 1):
         for j in range(-steps, steps + 1):
-            worth = -0.01 * np.hypot(i, j)
+            worth = -SHIFTED * count * np.hypot(i, j)
             for s in range(count):
                 value = wood_at(luma, u, v, mix, spots[s, 0] + j * step, spots[s, 1] + i * step)
                 worth += spots[s, 2] * min(max(value, 0.0), 1.0)
