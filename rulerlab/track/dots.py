@@ -27,7 +27,7 @@ SITINGS = {  # where chroma samples may lie when the picture was turned by so ma
 NO_LUMA = (1e9, 12.0, 12.0)  # variances of Y, U, V that leave Y out of a mix
 LUMA = 0.6  # weight of a luma edge against a colour edge
 NO_OUTLINE = 0.1  # share of an outline below which a patch of that colour is no dot
-COMPARE_EVERY = 6  # frames: the centres in colour and in luma are compared now and then
+COMPARE_EVERY = 10  # frames: the centres in colour and in luma are compared now and then
 SITED = 0.35  # share of the misfit of the usual habit below which the other one is right
 
 
