@@ -1,6 +1,6 @@
 """How far `rulerlab track` is from the truth, and how honest its error bars are.
 
-    python benchmarks/accuracy.py               # contrast x bit rate x blur x marker: ten minutes
+    python benchmarks/accuracy.py               # marker x bit rate x blur: a few minutes
     python benchmarks/accuracy.py --stress      # what real films do to a tracker
     python benchmarks/accuracy.py --sticks      # bare rulers: bit rate x wood x how they move
     python benchmarks/accuracy.py --clip data/ruler_dots.mp4
@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--sticks", nargs="*", metavar="NAME", help="only these, or all")
     parser.add_argument("--clip", type=Path, help="score one clip that has NAME.truth.npz")
     parser.add_argument("--markers", nargs="*", choices=list(MARKERS), default=list(MARKERS))
-    parser.add_argument("--contrast", nargs="*", type=float, default=[1.0, 0.6])
+    parser.add_argument("--contrast", nargs="*", type=float, default=[1.0])
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()

@@ -68,6 +68,19 @@ def test_black_and_white_dots_are_found_where_rig_toml_speaks_of_dots(ink, groun
     assert_centred(spots, 0.1)
 
 
+def test_a_soft_stain_of_the_dots_colour_is_no_dot():
+    canvas = drawn.paper(360, 240)
+    for centre in DOTS:
+        drawn.disc(canvas, centre, 7.3, drawn.GREEN)
+    look, _ = spots_in(canvas)
+    stain = drawn.paper(360, 240)
+    drawn.disc(stain, (180, 90), 10.0, drawn.GREEN)
+    stain = cv2.GaussianBlur(stain, (0, 0), 7.0)
+    near = np.hypot(*(np.mgrid[:240, :360] - np.array([90, 180])[:, None, None])) < 25
+    canvas[near] = stain[near]
+    assert_centred(find_spots(drawn.frame(canvas), look), 0.1)
+
+
 def test_black_spots_are_no_dots_where_dots_of_a_colour_are_seen():
     canvas = drawn.paper(360, 240)
     for centre in DOTS:

@@ -29,6 +29,18 @@ def test_centres_that_stay_apart_in_colour_and_luma_are_a_lasting_error_and_nois
     assert abs(followed.lasting_px - LASTING * apart) < 0.02
 
 
+@pytest.mark.parametrize(("sharp", "lost"), [(1.0, False), (0.5, True)])
+def test_a_smeared_mark_is_known_less_well_along_its_way(sharp, lost):
+    measured = spots_with(np.full((9, 3, 2), np.nan))
+    for t, rows in enumerate(measured.spots):
+        rows[:, 0] += 30 * t
+    measured.spots[4][:, 8] = sharp
+    assigned = np.tile(np.arange(3), (9, 1))
+    assigned[5, 2] = -1  # one of them is lost in the frame after
+    sigma = np.sqrt(collect(measured, assigned, "ruler", []).covariance_px[4, :, [0, 1], [0, 1]])
+    assert (sigma[0] > 0.4).all() == lost and np.allclose(sigma[1], 0.01)
+
+
 def test_an_end_of_the_chain_that_is_never_seen_does_not_say_which_end_is_held():
     position = np.zeros((5, 3, 2))
     position[:, 1, 0] = np.arange(5)

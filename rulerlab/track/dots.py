@@ -26,7 +26,8 @@ SITINGS = {  # where chroma samples may lie when the picture was turned by so ma
 }
 NO_LUMA = (1e9, 12.0, 12.0)  # variances of Y, U, V that leave Y out of a mix
 LUMA = 0.6  # weight of a luma edge against a colour edge
-COMPARE_EVERY = 6  # frames: the centres in colour and in luma are compared now and then
+NO_OUTLINE = 0.1  # share of an outline below which a patch of that colour is no dot
+COMPARE_EVERY = 10  # frames: the centres in colour and in luma are compared now and then
 SITED = 0.35  # share of the misfit of the usual habit below which the other one is right
 
 
@@ -60,7 +61,9 @@ def find_spots(frame: Frame, look: Look) -> Spots:
     rough = [_rough_spots(frame, colour) for colour in look.colours]
     found = np.concatenate(rough)
     colour = np.repeat(np.arange(len(rough)), [len(r) for r in rough])
-    return centre_spots(frame, found[:, :2], found[:, 2], colour, look)
+    spots = centre_spots(frame, found[:, :2], found[:, 2], colour, look)
+    clear = spots.clear > NO_OUTLINE
+    return spots if clear.all() else Spots(*(values[clear] for values in vars(spots).values()))
 
 
 def learn_look(frames: Sequence[Frame], colours: Sequence[MarkColour]) -> Look:

@@ -78,14 +78,13 @@ def blended(health: FrameHealth, position_px: np.ndarray, sharp: np.ndarray | No
     """
     like, unlike = health.mixed()
     found = []
-    usual = None if sharp is None else np.nanmedian(sharp, axis=0)
+    usual = np.nanmedian(sharp, axis=0) if sharp is not None else np.ones(position_px.shape[1])
     for t in range(1, len(position_px) - 1):
         step = position_px[t + 1] - position_px[t - 1]
         if unlike[t] or farthest(step) <= GHOST_PX:
             continue
-        if sharp is None or usual is None:
-            if like[t]:
-                found.append(t)
+        if sharp is None:
+            found += [t] if like[t] else []
             continue
         fast = np.linalg.norm(step, axis=-1) > GHOST_PX
         before, here, after = (_median(sharp[k, fast] / usual[fast]) for k in (t - 1, t, t + 1))

@@ -10,6 +10,7 @@ from rulerlab.track.measure import Measured
 
 ODD_SIZE = 0.12  # share by which the radius of a dot may differ from what it usually is
 LASTING = 0.7  # of the distance between the centres in colour and in luma
+SMEARED, LEAST_SMEAR_PX = 0.03, 0.02  # of the way of a mark that loses all its steepness
 HIDDEN = 0.35  # share of a dot's outline below which its centre is not to be trusted
 
 
@@ -46,6 +47,7 @@ def collect(measured: Measured, assigned: np.ndarray, kind: str, notes: list) ->
     if measured.marks != "dots":
         return Followed(position, covariance, kind, sharp, notes)
     _doubt_odd_sizes(position, covariance, radius)
+    _doubt_smears(position, covariance, sharp)
     return Followed(position, covariance, kind, sharp, notes,
                     lasting_px=LASTING * _apart_px(measured.spots, assigned))
 
@@ -74,6 +76,22 @@ def _doubt_odd_sizes(position, covariance, radius) -> None:
         position[odd > ODD_SIZE * usual, k] = np.nan
         excess = np.nan_to_num(np.maximum(odd - 0.03 * usual, 0))
         covariance[:, k] += (0.3 * excess**2)[:, None, None] * np.eye(2)
+
+
+def _doubt_smears(position, covariance, sharp) -> None:
+    """The middle of a smear need not be where the mark was at the middle of the exposure: doubt
+    grows along the motion with its length, and with how much of its outline's steepness is lost."""
+    if not np.isfinite(sharp).any():
+        return
+    dull = np.clip(1 - np.nan_to_num(sharp / np.nanmedian(sharp), nan=1.0), 0, 1)
+    step = np.diff(position, axis=0)
+    way, known = np.zeros_like(position), np.zeros(sharp.shape, int)
+    for some in (slice(1, None), slice(None, -1)):  # since the frame before, until the one after
+        way[some] += np.nan_to_num(step)
+        known[some] += np.isfinite(step[..., 0])
+    way *= (SMEARED * dull / np.maximum(known, 1))[..., None]
+    way[np.hypot(way[..., 0], way[..., 1]) < LEAST_SMEAR_PX] = 0.0
+    covariance += way[..., :, None] * way[..., None, :]
 
 
 def _running_median(values: np.ndarray, half: int = 15) -> np.ndarray:
