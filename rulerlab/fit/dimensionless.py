@@ -87,11 +87,9 @@ def prepare(motion: Motion, *, pull_section: bool = False, frames: int = FRAMES)
     if motion.shared_mm is not None:
         shared = np.asarray(motion.shared_mm[:, :, 0, :], float)
         pattern = np.nan_to_num((shared - np.nanmean(shared[pull.rest], axis=0))[keep] / scale)
-    # what is not known of the rest state of an end is one more effect that all frames share
+    # effects that all frames share, too: rest states of the ends, and how far the chain has gone
     own = np.zeros((x.shape[1], 3))
-    own[0, 0], own[-1, 1] = unknown[[0, -1]] / scale
-    # and so is how far the chain went before the film, in the direction in which it goes on
-    own[1:-1, 2] = -stir / scale
+    own[0, 0], own[-1, 1], own[1:-1, 2] = *(unknown[[0, -1]] / scale), -stir / scale
     pattern = np.concatenate([pattern, np.broadcast_to(own, (len(place), *own.shape))], axis=2)
     stirred = np.zeros((pattern.shape[2], place.shape[1]))
     stirred[-1] = stir / scale
