@@ -78,7 +78,7 @@ def seen_of(motion: Motion, scale: float = PULL_MM) -> Seen:
     return Seen(motion.time_s / SECONDS, x[:, 0], x[:, -1], np.zeros(frames),
                 np.abs(np.diff(x[:, -1], prepend=0.0)).cumsum(), x[:, 1:-1].copy(),
                 variance[:, 1:-1].copy(), np.zeros((frames, points, 0)), np.ones(points - 1),
-                np.zeros(points - 2), np.zeros(points - 2))  # fmt: skip
+                np.zeros(points - 2), np.zeros((0, points - 2)), np.zeros(points - 2))  # fmt: skip
 
 
 def test_the_free_run_is_the_mean_chain_of_the_phase_diagram():
@@ -271,7 +271,23 @@ def test_a_chain_that_drifts_before_the_pull_began_without_tension():
     moved = Motion(still.time_s, drift, still.covariance_mm2)
     assert prepare(moved).rest[2] == pytest.approx(0, abs=1.2)
     assert prepare(still).rest[2] == pytest.approx(0, abs=0.02)
-    assert prepare(moved).seen.offset[0] > 100 * prepare(still).seen.offset[0]
+    stirred = [np.abs(prepare(one).seen.stirred).max() for one in (moved, still)]
+    assert stirred[0] > 10 * stirred[1]
+
+
+def test_a_chain_that_is_shaken_from_the_first_frame_on_is_foretold_as_well_then_as_later():
+    motion = filmed(0.1, right=0.3, left=0.001, tau=0.007, blocks=7, frames=110)
+    score = foretell(prepare(motion).seen, Law(0.3, 0.001, 0.1, 0.007, 0.00014, 0.0)).score
+    assert np.abs(motion.joint_mm[1, 1:-1, 0] - motion.joint_mm[0, 1:-1, 0]).min() > 5
+    assert np.nanmean(score[:8] ** 2) < 2
+    assert 0.7 < np.nanmean(score[8:] ** 2) < 1.3
+
+
+def test_a_long_film_costs_no_more_frames_than_a_hundred_and_these_span_it():
+    compared = np.isfinite(prepare(filmed(frames=250)).seen.place).any(axis=1)
+    assert compared.sum() == 100
+    assert compared[0] and compared[-1]
+    assert np.ptp(np.diff(np.flatnonzero(compared))) <= 1
 
 
 def test_the_fitted_chain_runs_through_the_measurement(quiet, quiet_fit):
@@ -377,6 +393,19 @@ def test_several_tables_are_fitted_as_one_chain_and_another_rig_is_told(tmp_path
     assert read_fit(tmp_path / "out").tests["runs differ"] == said["tests"]["runs differ"]
     code, said = run(capsys, one, other)
     assert code == 4 and not said["valid"] and "differ" in said["message"]
+
+
+def test_runs_of_different_rigs_are_refused_before_any_is_fitted(tmp_path, capsys, monkeypatch):
+    chain = table(tmp_path / "chain.csv", filmed(blocks=2, frames=30))
+    swing = filmed(blocks=2, frames=30)
+    point = table(tmp_path / "point.csv", Motion(swing.time_s, swing.joint_mm[:, 1:2],
+                                                 swing.covariance_mm2[:, 1:2]))  # fmt: skip
+    monkeypatch.setattr("rulerlab.fit.dimensionless.fit_chain", None)
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", chain, point])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert "point.csv: a single point" in said and "chain.csv: unknown springs" in said
 
 
 def profile(loads, sigma: float = 0.3, seed: int = 0, **more) -> LoadCurve:

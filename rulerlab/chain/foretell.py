@@ -50,6 +50,7 @@ class Seen(NamedTuple):
     pattern: np.ndarray  # (T, n + 2, S) shift of every point per standard deviation of an effect
     stiffness: np.ndarray  # (n + 1,) of each spring, as a multiple of the common one
     start: np.ndarray  # (n,) variance of the inner points in the first frame, around 0
+    stirred: np.ndarray  # (S, n) how far effects have moved them by then, as `pattern`
     offset: np.ndarray  # (n,) variance of what is not known of the rest state of each inner point
 
 
@@ -179,8 +180,12 @@ def _follow(seen, law, correct, place, score):
     for block in range(blocks):
         known[block, block] = seen.start[block]
         known[blocks + block, blocks + block] = seen.offset[block]
-    for end in range(2 * blocks, size):
-        known[end, end] = 1.0
+    for k in range(ends):
+        known[2 * blocks + k, 2 * blocks + k] = 1.0
+        for block in range(blocks):
+            known[block, 2 * blocks + k] = known[2 * blocks + k, block] = seen.stirred[k, block]
+            for other in range(blocks):
+                known[block, other] += seen.stirred[k, block] * seen.stirred[k, other]
     gain, turned = np.empty(known.shape[1]), np.zeros((2 * blocks, known.shape[1]))
     matrices = np.zeros((9, blocks, filled(blocks)))
     lean, toward = np.zeros((ends, blocks)), np.cumsum(1 / stiff)[:-1] / (1 / stiff).sum()

@@ -74,7 +74,7 @@ def prepare(motion: Motion, *, pull_section: bool = False, frames: int = FRAMES)
     error = variance / scale**2
     first = int(np.searchsorted(motion.time_s, pull.onset_s - REST * duration))
     first = max(0, min(first, pull.rest.stop - 3))
-    rest, unknown, stir = _at_rest(motion, pull, first)
+    rest, unknown, stir, away = _at_rest(motion, pull, first)
     keep = slice(first, None)
     moved = ((x - rest) / scale)[keep]
     time = (motion.time_s[keep] - motion.time_s[first]) / duration
@@ -87,28 +87,33 @@ def prepare(motion: Motion, *, pull_section: bool = False, frames: int = FRAMES)
     if motion.shared_mm is not None:
         shared = np.asarray(motion.shared_mm[:, :, 0, :], float)
         pattern = np.nan_to_num((shared - np.nanmean(shared[pull.rest], axis=0))[keep] / scale)
-    # what is not known of the rest state of an end is one more effect that all frames share
-    own = np.zeros((x.shape[1], 2))
-    own[0, 0], own[-1, 1] = unknown[[0, -1]] / scale
+    # effects that all frames share, too: rest states of the ends, and how far the chain has gone
+    own = np.zeros((x.shape[1], 3))
+    own[0, 0], own[-1, 1], own[1:-1, 2] = *(unknown[[0, -1]] / scale), -stir / scale
     pattern = np.concatenate([pattern, np.broadcast_to(own, (len(place), *own.shape))], axis=2)
-    start = np.full(place.shape[1], (stir / scale) ** 2)
+    stirred = np.zeros((pattern.shape[2], place.shape[1]))
+    stirred[-1] = stir / scale
+    start = np.full(place.shape[1], (away / scale) ** 2)
     hand = _bridged(time, moved[:, -1])
     seen = Seen(
         time, _bridged(time, moved[:, 0]), hand, np.nan_to_num(error[keep, -1]),
         travelled(hand, noise / abs(scale)), place,
         np.nan_to_num(error[keep, 1:-1], nan=1.0) + FLOOR**2, np.ascontiguousarray(pattern),
-        1 / relative_length(motion), start, (unknown[1:-1] / scale) ** 2,
+        1 / relative_length(motion), start, stirred, (unknown[1:-1] / scale) ** 2,
     )  # fmt: skip
     return Prepared(seen, pull, duration, rest)
 
 
-def _at_rest(motion: Motion, pull: Pull, first: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Positions without tension (N,), what is not known of them (N,), and how far from them the
-    inner points may be in frame `first`.
+def _at_rest(
+    motion: Motion, pull: Pull, first: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Positions without tension (N,), their errors (N,), how far inner points may have gone from
+    them before (N - 2,), and how far they have gone since then until frame `first`.
 
     The chain is taken to be without tension when the film begins: the mean of as many frames from
     there as show inner points scattered by no more than their errors, all frames before the pull
-    where nothing stirs.
+    where nothing stirs. Where it stirs, it may have done so before: by as much as in the frame
+    after these.
     """
     x = motion.joint_mm[pull.rest, :, 0]
     error = motion.covariance_mm2[pull.rest, :, 0, 0]
@@ -129,11 +134,11 @@ def _at_rest(motion: Motion, pull: Pull, first: int) -> tuple[np.ndarray, np.nda
     last = max(int(np.argmin(still)) - 1 if not still.all() else len(x) - 1,
                int(everywhere.argmax()))  # fmt: skip
     near = min(last + 1, len(x) - 1)  # one more frame tells how fast it leaves that state
-    stir2 = max(scatter[near] - expected[near], 0.0)
-    unknown = np.sqrt(own[last] / count[last])
-    unknown[inner] = np.sqrt(unknown[inner] ** 2 + stir2)
+    stir = np.where(seen[near], x[near] - mean[last], 0.0)[inner]
+    size = math.sqrt(max(scatter[near] - expected[near], 0.0))
+    stir *= size / max(float(np.sqrt((stir**2).mean())), 1e-300)
     away = np.where(seen, x - mean[last], 0.0)[min(first, len(x) - 1), inner]
-    return mean[last], unknown, math.sqrt(stir2 + float((away**2).mean()))
+    return mean[last], np.sqrt(own[last] / count[last]), stir, math.sqrt(float((away**2).mean()))
 
 
 def relative_length(motion: Motion) -> np.ndarray:

@@ -39,7 +39,8 @@ def in_units_of(first: Prepared, other: Prepared) -> Prepared:
         hand=seen.hand * length, hand_variance=seen.hand_variance * length**2,
         travelled=seen.travelled * length,
         place=seen.place * length, variance=seen.variance * length**2,
-        pattern=seen.pattern * length, start=seen.start * length**2, offset=seen.offset * length**2,
+        pattern=seen.pattern * length, start=seen.start * length**2,
+        stirred=seen.stirred * length, offset=seen.offset * length**2,
     ))  # fmt: skip
 
 
