@@ -200,7 +200,7 @@ def _finish(measured, followed, view, height, rig, health) -> tuple[Tracks, floa
     jacobian = _jacobian(position[few], view and view.part(few), height)
     scale = _scale(measured, followed, position, plane, few, jacobian, lengths, view)
     covariance *= scale**2
-    covariance += (FLOOR_PX**2 + followed.lasting_px**2) * np.eye(2)
+    covariance += np.diag(FLOOR_PX**2 + np.square(followed.lasting_px))
     spread = np.sqrt(np.nanmedian(covariance[..., 0, 0]) * np.nanmedian(jacobian[..., 0, 0] ** 2))
     missing = ~np.isfinite(plane[..., 0])
     plane, extra = fill_gaps(

@@ -27,7 +27,7 @@ class Followed:
     guessed: np.ndarray | None = None  # (T, N) bool: known from the rest of the chain only
     warnings: tuple[str, ...] = ()
     ghosts: np.ndarray | None = None  # numbers of frames that are blends, where they are known
-    lasting_px: float = 0.0  # error of one axis that stays with a mark, beyond the covariance
+    lasting_px: tuple[float, float] = (0.0, 0.0)  # errors in x, y that stay with a mark, on top
 
 
 def collect(measured: Measured, assigned: np.ndarray, kind: str, notes: list) -> Followed:
@@ -49,23 +49,24 @@ def collect(measured: Measured, assigned: np.ndarray, kind: str, notes: list) ->
     _doubt_odd_sizes(position, covariance, radius)
     _doubt_smears(position, covariance, sharp)
     return Followed(position, covariance, kind, sharp, notes,
-                    lasting_px=LASTING * _apart_px(measured.spots, assigned))
+                    lasting_px=_lasting_px(measured.spots, assigned))
 
 
-def _apart_px(spots: list[np.ndarray], assigned: np.ndarray) -> float:
-    """How far apart colour and luma see the centres of the dots, rms of one axis, noise left out.
+def _lasting_px(spots: list[np.ndarray], assigned: np.ndarray) -> tuple[float, float]:
+    """Errors in x, y from how far apart colour and luma see the dots, rms, noise left out.
 
     What lies beside a dot (the rim of a stick, its shadow) is another thing in colour and in luma,
     and it pulls the centre for as long as it lies there.
     """
-    square, marks = 0.0, 0
+    square, marks = np.zeros(2), 0
     compared = [t for t, own in enumerate(spots) if len(own) and np.isfinite(own[0, 9])]
     for k in range(assigned.shape[1]):
         aside = np.array([spots[t][assigned[t, k], 9:11] for t in compared if assigned[t, k] >= 0])
         if len(aside) >= 3:
-            noise = aside.var(axis=0, ddof=1).mean() / len(aside)
-            square, marks = square + (aside.mean(axis=0) ** 2).mean() - noise, marks + 1
-    return float(np.sqrt(max(square, 0.0) / max(marks, 1)))
+            noise = aside.var(axis=0, ddof=1) / len(aside)
+            square, marks = square + aside.mean(axis=0) ** 2 - noise, marks + 1
+    x, y = LASTING * np.sqrt(np.maximum(square, 0.0) / max(marks, 1))
+    return float(x), float(y)
 
 
 def _doubt_odd_sizes(position, covariance, radius) -> None:
