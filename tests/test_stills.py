@@ -127,6 +127,16 @@ def test_a_ruler_that_leaves_the_picture_at_both_ends_is_doubted():
         find_chain(np.ascontiguousarray(draw(truth)[:, :right]))
 
 
+def test_a_section_that_the_rim_cuts_short_is_counted():
+    truth = zig_zag([60, 55, 70, 50, 65, 130], [110, 220, 220, 220, 220, 220])
+    picture = draw(truth)[:, : int(truth[-2, 0]) + 70]
+    found = find_chain(np.ascontiguousarray(picture))
+    assert found.joints_px.shape == truth.shape
+    assert np.abs(found.joints_px[1:-1] - truth[1:-1]).max() < 3
+    off = np.abs(found.joints_px[-1] - truth[-1])
+    assert (off < 3 * found.sigma_px[-1] + 4).all()
+
+
 def hand():
     picture = draw(np.zeros((1, 2)))
     for y in (300, 360, 420):

@@ -13,6 +13,7 @@ from rulerlab.track.sticks.extend import (
     Chain,
     covered_share,
     disc,
+    one_free,
     unexplained,
 )
 from rulerlab.track.sticks.pairs import Bars
@@ -21,6 +22,7 @@ from rulerlab.track.sticks.wood import bar_mask
 
 OUTLINE = 1.25  # widths: what lies this near to a stick is explained by it
 LIKE_WIDTH = 0.2  # bars this near to the sticks' width (relative) may be sticks
+COLOURED = 0.5  # share of a bar's axis that has the colour of sticks, if it may be one
 LEFT_OVER = 0.7  # share of a bar that no stick of the chain explains
 LENGTHS = (0.3, 1.25)  # of a full section: a bar that may be a stick or what shows of one
 REACH = 1.5  # widths from the tip of the chain to a bar that may continue it
@@ -31,7 +33,7 @@ AROUND = 2.0  # widths around the chain in which what looks like stick should be
 TOUCHES_PX = 3  # from the outline of a stick to what touches it
 HAND = 4.0  # widths from an end within which what lies beyond it may be a hand
 BEYOND = (0.3, 2.0)  # widths beyond a tip where no stick should be
-SOLID = 0.8  # share of those places that looks like stick when one goes on there
+GOES_ON = 0.2  # share of those places that looks like stick when one goes on there
 LOOSE = (0.2, 1.0)  # squared widths of stick beside a chain that say that a section is missing:
 CLUTTER = 1.0  # the second, where so many squared widths of the ground elsewhere look like stick
 
@@ -79,13 +81,17 @@ def continues(
     return near
 
 
-def _hinged(sight: Sight, bars: Bars, chain: Chain, over: float) -> np.ndarray:
-    """Which of the bars look like sticks and begin at one of the chain's joints, (B,) bool."""
+def _coloured(sight: Sight, bars: Bars) -> np.ndarray:
+    """Which of the bars have the colour of sticks, (B,) bool."""
     share = np.linspace(0, 1, 25)[:, None]
     place = bars.start[:, None] + share * (bars.end - bars.start)[:, None]
-    like = (sight.at(sight.evidence, place, -5.0) > 0).mean(1) > SOLID
+    return (sight.at(sight.evidence, place, -5.0) > 0).mean(1) > COLOURED
+
+
+def _hinged(bars: Bars, chain: Chain, width: float, over: float) -> np.ndarray:
+    """Which of the bars begin at one of the chain's joints, (B,) bool."""
     away = np.stack([bars.start, bars.end])[:, :, None] - chain.place
-    return like & (np.linalg.norm(away, axis=-1) < over + REACH * sight.width).any((0, 2))
+    return (np.linalg.norm(away, axis=-1) < over + REACH * width).any((0, 2))
 
 
 def loose_area(sight: Sight, chain: Chain, over: float) -> float:
@@ -131,18 +137,25 @@ def _erase_beyond(image: np.ndarray, tip: np.ndarray, way: np.ndarray, width: fl
 
 
 def _goes_on(sight: Sight, chain: Chain, over: float) -> bool:
-    """Whether a stick as wide as the last section goes straight on beyond its tip."""
+    """Whether a strip that no section explains goes on beyond the last tip, as wide as a stick.
+
+    It need not go straight on: half a section laid on a full one may lean from it a little. Beyond
+    a chain that lies in a hand, or leaves the picture, at its other end it may go anywhere.
+    """
     if chain.kinds[-1] == "free":
         return False
+    if chain.kinds[0] == "free" and one_free(sight, chain, over, chain.full_px) is not None:
+        return True
     way = chain.place[-1] - chain.place[-2]
     way = way / np.linalg.norm(way)
     normal = np.array([-way[1], way[0]])
     along = chain.place[-1] + (over + np.linspace(*BEYOND, 20)[:, None] * sight.width) * way
+    rest = unexplained(sight, chain, over)
     on, beside = (
-        np.concatenate([sight.at(sight.evidence, along + share * sight.width * normal, -5.0)
+        np.concatenate([sight.at(rest, along + share * sight.width * normal)
                         for share in shares]) > LIKE
         for shares in ((-0.3, 0.0, 0.3), (-BESIDE, BESIDE)))
-    return bool(on.mean() > SOLID and beside.mean() < 1 - SOLID)
+    return bool(on.mean() > GOES_ON and beside.mean() < GOES_ON / 2)
 
 
 def _at_rim(sight: Sight, chain: Chain) -> bool:
@@ -175,16 +188,16 @@ def doubt(
     if loose_area(sight, chain, over):
         return (f"a chain of {count} sections stands out, but more of what they are made of lies "
                 "beside them")
-    if _goes_on(sight, chain, over) or _goes_on(sight, chain.reversed(), over):
-        return f"a chain of {count} sections stands out, but a stick goes on beyond its end"
     if _at_rim(sight, chain) and _at_rim(sight, chain.reversed()):
         return (f"a chain of {count} sections stands out, but both of its ends lie at the rim of "
                 "the picture")
+    if _goes_on(sight, chain, over) or _goes_on(sight, chain.reversed(), over):
+        return f"a chain of {count} sections stands out, but a stick goes on beyond its end"
     bars = bars.joined(seen.bars(sight.width).pick(seen.edges > CLEARLY))
     loose = left_over(sight, bars, chain, over)
     loose = loose.pick(~_in_hand(sight, lab, loose, chain, over))
     if (continues(sight, lab, loose, chain, over).any() or len(loose.width) > MOST_LEFT
-            or _hinged(sight, loose, chain, over).any()):
+            or _hinged(loose.pick(_coloured(sight, loose)), chain, sight.width, over).any()):
         return (f"a chain of {count} sections stands out, but more strips like its sections lie "
                 "beside it")
     return None

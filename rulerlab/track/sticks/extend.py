@@ -31,6 +31,7 @@ BESIDE = 1.3  # widths from the axis: the ground on which the sticks lie
 STRANGE = 4.0  # robust standard deviations from the colours of the ground
 COVERED = 0.5  # share of what lies beyond a tip that is not ground, when something covers the end
 FREE = (0.3, 1.7)  # full sections: length that shows of a section in the hand
+CUT = 2.0  # widths: length that shows of one that the rim of the picture cuts, at least
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,8 @@ def _one_more(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> Chain
         return None  # the pulled end, in a hand
     rest = unexplained(sight, chain, over)
     if chain.kinds[-1] == "half":
-        open_end = len(chain.kinds) > 1 and not covered
-        return _one_free(sight, chain, over, full) if open_end else None
+        may_go_on = len(chain.kinds) > 1 and not covered and "free" not in chain.kinds
+        return one_free(sight, chain, over, full) if may_go_on else None
     angle = np.radians(np.arange(0, 360, STEP_DEG))
     way = np.c_[np.cos(angle), np.sin(angle)]
     hinge = chain.place[-1]
@@ -177,8 +178,8 @@ def _one_more(sight: Sight, lab: np.ndarray, chain: Chain, over: float) -> Chain
         if gain.max() > best:
             best = float(gain.max())
             chosen = Chain(np.vstack([chain.place, end[gain.argmax()]]), (*chain.kinds, kind))
-    if chosen is None and not covered:
-        return _one_free(sight, chain, over, full)
+    if chosen is None and not covered and "free" not in chain.kinds:
+        return one_free(sight, chain, over, full)
     return chosen
 
 
@@ -204,13 +205,12 @@ def _crosses(hinge: np.ndarray, end: np.ndarray, line: np.ndarray) -> np.ndarray
     return (apart & (side(first, second, hinge) != side(first, second, tip))).any(1)
 
 
-def _one_free(sight: Sight, chain: Chain, over: float, full: float) -> Chain | None:
+def one_free(sight: Sight, chain: Chain, over: float, full: float) -> Chain | None:
     """The chain with a stick of any length after its last hinge, as far as both its edges show.
 
-    Only the pulled end has such a stick.
+    What shows may be short only where the rim of the picture cuts it. Only the pulled end has such
+    a stick.
     """
-    if "free" in chain.kinds:
-        return None
     rest = unexplained(sight, chain, over, wide=CLEAR)
     angle = np.radians(np.arange(0, 360, STEP_DEG))
     way = np.c_[np.cos(angle), np.sin(angle)]
@@ -224,9 +224,11 @@ def _one_free(sight: Sight, chain: Chain, over: float, full: float) -> Chain | N
     total = np.cumsum(np.where(fresh, seen.seen.mean(-1), -0.5) - 0.5, axis=1)
     best = int(total.max(1).argmax())
     length = reach[total[best].argmax()]
-    if length < FREE[0] * full:
-        return None
     end = chain.place[-1] + way[best] * length
+    size_px = np.array(sight.evidence.shape[::-1]) - 1
+    at_rim = np.minimum(end, size_px - end).min() < sight.width
+    if length < (CUT * sight.width if at_rim else FREE[0] * full):
+        return None
     return Chain(np.vstack([chain.place, end]), (*chain.kinds, "free"))
 
 
