@@ -9,7 +9,7 @@ import numpy as np
 from rulerlab.track.measure import Measured
 
 ODD_SIZE = 0.12  # share by which the radius of a dot may differ from what it usually is
-LASTING = 0.7  # of the distance between the centres in colour and in luma
+LASTING = 0.6  # of the distance between the centres in colour and in luma
 SMEARED, LEAST_SMEAR_PX = 0.03, 0.02  # of the way of a mark that loses all its steepness
 HIDDEN = 0.35  # share of a dot's outline below which its centre is not to be trusted
 
