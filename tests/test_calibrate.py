@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from rulerlab.calibrate import Board, View, Views, calibrate_camera, find_corners, lens
-from rulerlab.calibrate.check import check_camera, error_without_camera
-from rulerlab.calibrate.straight import plumb_line, straightness
+from rulerlab.calibrate.check import check_camera, combine, error_without_camera
+from rulerlab.calibrate.straight import guessed_camera, plumb_line, straightness
 from rulerlab.calibrate.views import blur_px, farthest
 from rulerlab.camera import Camera, read_camera, write_camera
 from rulerlab.cli import main
@@ -257,6 +257,15 @@ def test_straight_lines_confirm_the_right_lens_and_measure_a_wrong_one():
     wrong = replace(camera, distortion=camera.distortion + np.array([0.03, 0, 0, 0, 0]))
     found = straightness(picture, wrong)
     assert found.k1_shift == pytest.approx(-0.03, abs=0.012)  # one step of the way
+
+
+def test_a_single_bent_line_is_the_grain_of_wood_and_no_lens():
+    column = np.arange(1280)
+    row = 300 + 12 * np.cos(np.pi * (column - 640) / 900)
+    picture = np.where(np.arange(720)[:, None] > row, 180, 90).astype(np.uint8)
+    found = straightness(picture, guessed_camera(1280, 720))
+    assert 1 <= found.lines <= 2 and np.isinf(found.k1_sigma)
+    assert not np.isfinite(combine([found, found]).k1_sigma)
 
 
 def test_an_unknown_lens_is_read_from_the_lines_and_its_harm_is_foretold():

@@ -79,9 +79,9 @@ def _view_of_marks(name: str, picture: np.ndarray, find_marks: FindMarks) -> Vie
 def combine(found: list[Straightness]) -> Straightness:
     """One answer from several pictures of one scene: they show the same lines, so no sigma falls.
 
-    Empty pictures are passed over.
+    Pictures with too few lines are passed over.
     """
-    useful = [one for one in found if one.lines]
+    useful = [one for one in found if np.isfinite(one.k1_sigma)]
     if not useful:
         return Straightness(0, float("nan"), float("nan"), float("inf"))
     weight = np.array([one.k1_sigma**-2 for one in useful])

@@ -15,6 +15,7 @@ from rulerlab.camera import Camera
 
 LENGTH_MIN = 0.22  # of the picture's width: shorter lines say little about the lens
 CELL_PX = 2  # lines are first looked for on a grid of this step
+LINES_MIN = 3  # fewer may be a fold, or grain of wood, that is bent itself
 REACH = 0.006  # of the width: how far an edge may lie from its line
 TRUE_BEND = 2e-4  # arc of a real table edge or printed line, as a share of its length
 FILLED_MIN = 0.5  # share of a line's length that must show an edge
@@ -29,7 +30,7 @@ class Straightness:
     lines: int
     bend_px: float  # RMS over the lines of the height of the arc; NaN without lines
     k1_shift: float  # what must be added to k1 of the camera to make the lines straight
-    k1_sigma: float  # inf without lines
+    k1_sigma: float  # inf with less than LINES_MIN lines
 
     def edge_shift_px(self, camera: Camera) -> tuple[float, float]:
         """Shift, and its sigma, that the missing k1 makes at the left and right edge, px."""
@@ -79,7 +80,8 @@ def _straightness(edges: Edges, camera: Camera) -> Straightness:
     small = len(lines) / max(len(lines) - 1, 0.5)  # few lines: their scatter is underestimated
     sigma = np.sqrt(small * scatter + np.square(own).sum()) / bottom
     bend = float(np.sqrt(np.mean(np.square(arcs))))
-    return Straightness(len(lines), bend, float(shift), float(sigma))
+    sigma = float(sigma) if len(lines) >= LINES_MIN else float("inf")
+    return Straightness(len(lines), bend, float(shift), sigma)
 
 
 def plumb_line(picture: np.ndarray, camera: Camera) -> tuple[Camera, Straightness]:
