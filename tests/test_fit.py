@@ -122,7 +122,7 @@ def test_a_bench_at_peace_says_its_noise_is_that_of_the_measurement(tmp_path, ca
     assert found["friction_coefficient"]["value"] == pytest.approx(
         found["friction_force_N"]["value"] / weight, rel=1e-6)
     drawn = {path.name for path in (tmp_path / "out" / "plots").iterdir()}
-    assert drawn == {f"fit_{name}.svg" for name in
+    assert drawn == {f"fit_{name}.{kind}" for kind in ("svg", "png") for name in
                      ("force", "extensions", "residuals", "posterior")}
 
 

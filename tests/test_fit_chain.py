@@ -368,7 +368,8 @@ def test_a_table_of_unknown_springs_gives_numbers_bounds_and_figures(tmp_path, c
     left = said["parameters"]["friction_left_over_k"]
     assert left["bound"] and left["sigma"] is None
     drawn = {path.name for path in (tmp_path / "out" / "plots").iterdir()}
-    assert drawn == {f"fit_{n}.svg" for n in ("extensions", "residuals", "plane", "posterior")}
+    assert drawn == {f"fit_{name}.{kind}" for kind in ("svg", "png")
+                     for name in ("extensions", "residuals", "plane", "posterior")}
     text = (tmp_path / "out" / "fit.json").read_text()
     assert "NaN" not in text and "Infinity" not in text
     back = read_fit(tmp_path / "out")

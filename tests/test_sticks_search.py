@@ -6,7 +6,7 @@ import pytest
 
 from rulerlab.track.sticks.assemble import COST, FREE_COST, SAME_TURN, best_paths
 from rulerlab.track.sticks.check import left_over
-from rulerlab.track.sticks.extend import Chain
+from rulerlab.track.sticks.extend import Chain, without_detour
 from rulerlab.track.sticks.links import Links
 from rulerlab.track.sticks.pairs import Bars
 from rulerlab.track.sticks.samples import edges_in_common, runs_through, values_at
@@ -150,3 +150,15 @@ def test_the_sight_of_a_picture_sees_as_much_as_opencv_between_its_pixels():
     x, y = np.float32(place[:, :1]), np.float32(place[:, 1:])
     expected = cv2.remap(lab, x, y, cv2.INTER_LINEAR)[:, 0]
     assert np.allclose(sight.at(lab, place), expected, atol=1.5)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_section_in_the_hand_begins_at_the_near_end_of_a_stack_not_below_it(turned):
+    far = np.array([[184.0, 282], [175, 173], [163, 390], [145, 173], [129, 390], [113, 173],
+                    [105, 282], [434, 258]])  # the last section runs below the whole stack
+    kinds = ("half", "full", "full", "full", "full", "half", "free")
+    chain = Chain(far, kinds)
+    found = without_detour(chain.reversed() if turned else chain, 17.0)
+    np.testing.assert_array_equal(found.place, [*far[-2::-1], far[-1]])
+    assert found.kinds == kinds
+    assert without_detour(found, 17.0) is found

@@ -31,6 +31,7 @@ BESIDE = 1.3  # widths from the axis: the ground on which the sticks lie
 STRANGE = 4.0  # robust standard deviations from the colours of the ground
 COVERED = 0.5  # share of what lies beyond a tip that is not ground, when something covers the end
 FREE = (0.3, 1.7)  # full sections: length that shows of a section in the hand
+ASIDE = 0.5  # widths from the axis of another section within which a hinge lies on it
 CUT = 2.0  # widths: length that shows of one that the rim of the picture cuts, at least
 
 
@@ -55,6 +56,24 @@ class Chain:
         """The sticks as bars of this width."""
         count = len(self.kinds)
         return Bars(self.place[:-1], self.place[1:], np.full(count, width), np.zeros(count))
+
+
+def without_detour(chain: Chain, width: float) -> Chain:
+    """The chain whose section in the hand begins at the end of the rest that lies on its way.
+
+    One that starts at the far end of a folded stack and runs below it, along the near end, shows
+    no more of itself than one that starts at the near end: it is the shorter that is there.
+    """
+    for way in (chain, chain.reversed()):
+        start, end = way.place[-2:]
+        along = (end - start) / np.linalg.norm(end - start)
+        from_start = way.place[0] - start
+        on_axis = abs(along[0] * from_start[1] - along[1] * from_start[0]) < ASIDE * width
+        if way.kinds[-1] == "free" and on_axis and width < from_start @ along < np.linalg.norm(
+                end - start) - width:
+            return Chain(np.concatenate([way.place[-2::-1], way.place[-1:]]),
+                         (*way.kinds[-2::-1], "free"))
+    return chain
 
 
 def unexplained(

@@ -1,7 +1,8 @@
 """Find a bare folding ruler in one picture: how many sections, where each joint is, how surely.
 
 A chain is believed when two searches find it that know nothing of one another: one of the picture
-as it is, one of the picture upside down. Where they differ, a third one decides.
+as it is, one of the picture upside down. Where they differ, a third one decides. Of a film, single
+searches of several pictures confirm one another instead.
 """
 
 from __future__ import annotations
@@ -54,18 +55,20 @@ class Doubtful(InputError):
 
 
 def find_chain(
-    picture_bgr: np.ndarray, *, points: int | None = None, pull: tuple[int, int] | None = None
+    picture_bgr: np.ndarray, *, points: int | None = None, pull: tuple[int, int] | None = None,
+    once: bool = False,
 ) -> Found:
     """The chain of sticks in a picture (H, W, 3) in OpenCV's colours.
 
     `points` is the number of joints where known, both ends included; `pull` the direction (x
-    right, y down) in which the pulled end lies. Raises InputError when no chain stands out, and
-    Doubtful, which holds the chain, when it leaves over what looks like more of it, or when
-    another chain is borne out about as well.
+    right, y down) in which the pulled end lies; `once` leaves the confirmation by a second search
+    to the caller. Raises InputError when no chain stands out, and Doubtful, which holds the chain,
+    when it leaves over what looks like more of it, or when another chain is borne out about as
+    well.
     """
     work, scale = working_picture(picture_bgr)
     lab = smooth_lab(work)
-    best = _agreed(lab)
+    best = _first(lab) if once else _agreed(lab)
     chain, over, sight = best.chain, best.over, best.sight
     if points is not None and len(chain.place) != points:
         raise InputError(
@@ -88,10 +91,7 @@ def _agreed(lab: np.ndarray) -> Outcome:
     Two must find it without doubt, and none another one that is borne out better; else the best
     is given, in doubt. Raises InputError when the picture as it is shows none.
     """
-    first = search(lab)
-    if first is None:
-        raise InputError(f"no folding ruler stands out in the picture; {HELP}")
-    outcomes = [first]
+    outcomes = [_first(lab)]
     for outcome in _turned_over(lab):
         outcomes += [outcome] if outcome is not None else []
         best = max(outcomes, key=lambda one: one.score)
@@ -104,6 +104,14 @@ def _agreed(lab: np.ndarray) -> Outcome:
         if len(doubted) > 1:
             break
     return replace(best, why_not=best.why_not or _differ(outcomes))
+
+
+def _first(lab: np.ndarray) -> Outcome:
+    """What is found in the picture as it is; InputError when it shows no chain."""
+    first = search(lab)
+    if first is None:
+        raise InputError(f"no folding ruler stands out in the picture; {HELP}")
+    return first
 
 
 def _turned_over(lab: np.ndarray) -> Iterator[Outcome | None]:

@@ -13,7 +13,7 @@ import numpy as np
 from rulerlab.track.sticks.assemble import Path, best_paths
 from rulerlab.track.sticks.candidates import Candidates, candidates
 from rulerlab.track.sticks.check import bare_area, continues, doubt, left_over, loose_area
-from rulerlab.track.sticks.extend import Chain, extend, without_ends
+from rulerlab.track.sticks.extend import Chain, extend, without_detour, without_ends
 from rulerlab.track.sticks.links import Links, full_lengths, link, overhang
 from rulerlab.track.sticks.pairs import Bars, edge_segments, find_bars, width_candidates
 from rulerlab.track.sticks.refine import refine
@@ -134,6 +134,7 @@ def _outcome(seen: _Seen, bars: Bars) -> Outcome | None:
     if guess is None:
         return None
     sight, chain, score = _grown(guess, seen.lab)
+    chain = without_detour(chain, sight.width)
     why_not = doubt(sight, seen.lab, bars, guess.seen, chain, guess.over)
     return Outcome(chain, sight, guess.over, score, why_not)
 

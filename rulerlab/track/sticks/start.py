@@ -18,7 +18,7 @@ from rulerlab.video import Frame, Recording
 
 PLACES = (0.0, 0.96, 0.5, 0.25, 0.75)  # of the clip, where the chain is looked for, in this order
 MORE_PLACES = (0.86, 0.62, 0.38, 0.12)  # where a chain is looked for that must be there somewhere
-ENOUGH = 2  # pictures that show a chain of one number of joints
+ENOUGH = 3  # pictures that show a chain of one number of joints, each searched once
 LEAST_DOTS = 4
 AGREEING = 3  # pictures that must show the same chain when each is in doubt
 
@@ -80,7 +80,7 @@ def _search(frames: list[Frame], rig: Rig):
         if len(found) >= ENOUGH and len({len(one.joints_px) for one in found.values()}) == 1:
             break
         try:
-            found[order] = find_chain(frame.bgr(), points=rig.points, pull=pull)
+            found[order] = find_chain(frame.bgr(), points=rig.points, pull=pull, once=True)
         except Doubtful as error:
             doubted[order], why = error.found, error
         except InputError as error:
