@@ -73,6 +73,7 @@ def test_without_the_recording_the_numbers_come_and_the_pictures_stay_away(run, 
     assert rulerlab("segments", run, "--json") == 0
     said = json.loads(capsys.readouterr().out)
     assert any("is not found" in warning for warning in said["warnings"])
+    assert json.loads((run / "run.json").read_text())["noticed"] == told["noticed"]
     assert not (run / "annotated.mp4").exists() and (run / "plots" / "extensions.svg").exists()
     assert len(said["load_curve"]["loads"]) == store.read_run(run).motion.joint_mm.shape[1] - 1
 

@@ -30,6 +30,7 @@ def write_run(folder: Path, recording: Recording | Still, rig: Rig, tracked: Tra
     """Fill a run folder with all that was found; the result in plain values."""
     info = store.provenance([recording.path, *(
         [Path(rig.camera.calibration)] if rig.camera.calibration else [])])
+    info["noticed"] = list(tracked.warnings)
     return _write(folder, recording, rig, tracked, at_s, no_video, info)
 
 
@@ -44,12 +45,12 @@ def rewrite_run(run: Path, *, tracks: Tracks | None = None, at_s: float | None =
     before = store.read_run_json(run)
     tracked, rig = read_tracked(run), rig_of_run(before.get("rig") or {})
     tracked = tracked if tracks is None else replace(tracked, tracks=tracks)
-    recording = recording_of(run)
+    recording, noticed = recording_of(run), list(tracked.warnings)
     if recording is None:
         tracked.warnings.append(f"{before['inputs'][0]['path']} is not found: the pictures of the "
                                 "run are left out")
     kept = ("inputs", "versions", "platform", "command", "written")
-    info = store.provenance([]) | {"inputs": before["inputs"], "tracked": {
+    info = store.provenance([]) | {"inputs": before["inputs"], "noticed": noticed, "tracked": {
         name: before[name] for name in kept if name in before} | (before.get("tracked") or {})}
     with store.open_run(run, force=True) as folder:
         summary = _write(folder, recording, rig, tracked, at_s, no_video, info)
@@ -94,8 +95,7 @@ def _write(folder: Path, recording: Recording | Still | None, rig: Rig, tracked:
     first = next(iter(curves.values()), None)
     _draw(folder, recording, tracked, motion, first, pull, no_video)
     summary = _summary(tracked, motion, first, pull, warnings)
-    store.write_run_json(folder, info | {"rig": rig.as_dict(), "found": tracked.notes,
-                                         "noticed": tracked.warnings} | summary
+    store.write_run_json(folder, info | {"rig": rig.as_dict(), "found": tracked.notes} | summary
                          | {"health": tracked.health})
     write_report(folder)
     return summary
